@@ -1,0 +1,170 @@
+"""Tars as sources: WebDataset, ImageNet-1k's tar of tars, and our own shards."""
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import IO
+
+from pipelines.errors import SourceError
+from pipelines.manifest import Manifest, digest_of
+from pipelines.record import Record, Scalar
+from pipelines.shards import read_shard
+from pipelines.sources.base import IMAGE_SUFFIXES, Split, digest_files, expand
+
+
+@dataclass(frozen=True, slots=True)
+class WebdatasetSource:
+    """WebDataset tars: each image member is a record; ``.json``, ``.cls`` and ``.txt`` beside it are its metadata."""
+
+    pattern: str
+
+    @property
+    def name(self) -> str:
+        """See `Source`."""
+        return f"webdataset:{Path(self.pattern).name}"
+
+    def digest(self) -> str:
+        """Of the tars' names, sizes and times of change."""
+        root, tars = self._tars()
+        return digest_files(root, tars)
+
+    def splits(self, size: int | None = None) -> Sequence[Split]:
+        """One tar each, whatever ``size``: a tar can only be read from its start."""
+        return [Split((tar,)) for tar in self._tars()[1]]
+
+    def read(self, split: Split) -> Iterator[Record]:
+        """Group a tar's members into samples. A sample without an image yields an empty one, so that it counts."""
+        tar_name = str(split.where[0])
+        path = self._tars()[0] / tar_name
+        with _open_tar(path) as tar:
+            for stem, members in groupby(_files_of(tar, path), key=lambda member: _sample_stem(member[0])):
+                sample = list(members)
+                images = [(name, content) for name, content in sample if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+                meta = _sample_meta(sample)
+                for name, content in images or [(stem, b"")]:
+                    yield Record(f"{tar_name.removesuffix('.tar')}/{name}", content, meta)
+
+    def _tars(self) -> tuple[Path, list[str]]:
+        return expand(self.pattern, ".tar")
+
+
+@dataclass(frozen=True, slots=True)
+class ImagenetTarSource:
+    """ImageNet-1k as released: one tar of a tar per wnid. Read in place; nothing is unpacked."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """See `Source`."""
+        return f"imagenet:{Path(self.path).name}"
+
+    def digest(self) -> str:
+        """Of the names, sizes and places of the inner tars."""
+        return digest_of(self._inner_tars())
+
+    def splits(self, size: int | None = None) -> Sequence[Split]:
+        """One inner tar (about 1,300 images) each, whatever ``size``."""
+        return [Split(where) for where in self._inner_tars()]
+
+    def read(self, split: Split) -> Iterator[Record]:
+        """Read one inner tar where it lies in the outer one."""
+        name, offset, _ = split.where
+        wnid = Path(str(name)).stem
+        with Path(self.path).open("rb") as outer:
+            outer.seek(int(offset))
+            with _open_tar(self.path, outer) as inner:
+                for member, content in _files_of(inner, self.path):
+                    yield Record(f"{wnid}/{member}", content, {"label": wnid})
+
+    def _inner_tars(self) -> list[tuple[str, int, int]]:
+        with _open_tar(self.path) as outer:
+            inner = sorted((m.name, m.offset_data, m.size) for m in outer if m.name.endswith(".tar"))
+        if not inner:
+            raise SourceError(
+                f"{self.path} holds no tars, so it is not ImageNet's tar of tars",
+                hint="give ILSVRC2012_img_train.tar, or a folder of wnid folders; webdataset: reads other tars",
+            )
+        return inner
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsSource:
+    """A finished folder of our own shards: clean shards can be a source again."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """See `Source`."""
+        return f"shards:{Path(self.path).name}"
+
+    def digest(self) -> str:
+        """The manifest's: hashes of all files."""
+        return self._manifest().digest
+
+    def splits(self, size: int | None = None) -> Sequence[Split]:
+        """One shard each, whatever ``size``."""
+        return [Split((tar.name,)) for tar in self._manifest().paths(".tar")]
+
+    def read(self, split: Split) -> Iterator[Record]:
+        """See `pipelines.shards.read_shard`."""
+        return read_shard(Path(self.path) / str(split.where[0]))
+
+    def _manifest(self) -> Manifest:
+        try:
+            return Manifest.load(Path(self.path))
+        except FileNotFoundError:
+            raise SourceError(
+                f"no finished shards in {self.path} (no manifest.json there)",
+                hint="run the command that makes them to its end, or read plain tars with webdataset:",
+            ) from None
+
+
+def _open_tar(path: str | Path, file: IO[bytes] | None = None) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r:", fileobj=file)
+    except (OSError, tarfile.TarError) as error:
+        raise SourceError(
+            f"{path} cannot be read as a tar ({error})", hint="check the path, or fetch it again"
+        ) from error
+
+
+def _files_of(tar: tarfile.TarFile, path: str | Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a tar's files, in its order."""
+    try:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                data = content.read()
+                if len(data) < member.size:
+                    raise tarfile.ReadError("unexpected end of data")
+                yield member.name, data
+    except tarfile.TarError as error:
+        raise SourceError(
+            f"{path} is damaged or cut short ({error})", hint="fetch it again, or leave it out of the pattern"
+        ) from error
+
+
+def _sample_stem(member: str) -> str:
+    """WebDataset's rule: up to the first dot of the last part of the path."""
+    folder, slash, base = member.rpartition("/")
+    return folder + slash + base.partition(".")[0]
+
+
+def _sample_meta(sample: Sequence[tuple[str, bytes]]) -> dict[str, Scalar]:
+    meta: dict[str, Scalar] = {}
+    for name, content in sample:
+        match Path(name).suffix:
+            case ".json":
+                values = json.loads(content)
+                meta |= {key: value for key, value in values.items() if isinstance(value, str | int | float | bool)}
+            case ".cls":
+                text = content.decode().strip()
+                meta["label"] = int(text) if text.isdecimal() else text
+            case ".txt":
+                meta["caption"] = content.decode(errors="replace").strip()
+    return meta

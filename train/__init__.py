@@ -1,0 +1,1 @@
+"""The DCGAN trainer: clean shards → packed ``uint8`` → G and D."""
