@@ -1,20 +1,22 @@
 # Every target sets up .venv by itself when it is missing or older than the lock.
 PYTHON ?= python3
+DATASET ?= demo
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 else
 BIN := .venv/bin
 endif
 RUN := $(BIN)/python
+DATA := $(or $(CLEANSHARDS_DATA),data)
 
 .PHONY: help setup demo dedup train test check format coverage bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cleanshards needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; sys.exit("cleanshards needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --disable-pip-version-check --quiet --requirement requirements.lock
 	$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
@@ -22,7 +24,45 @@ help:  ## show this list
 
 setup: .venv/.ready  ## make .venv from requirements.lock
 
-lock:  ## resolve requirements.lock anew, for every platform
-	$(PYTHON) -m pip install --quiet uv
-	$(PYTHON) -m uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev \
-	    --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
+demo: .venv/.ready  ## render bedrooms, de-duplicate them, train a small DCGAN on what is clean
+	$(RUN) -m pipelines.run download demo
+	$(RUN) -m dedup.run demo --truth $(DATA)/demo/raw/bedroom_train_lmdb/truth.csv
+	$(RUN) -m train.run demo --preset tiny --resume
+
+dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom
+	$(RUN) -m dedup.run $(DATASET)
+
+train: .venv/.ready  ## train the paper's DCGAN on a clean data set: make train DATASET=lsun_bedroom
+	$(RUN) -m train.run $(DATASET)
+
+test: .venv/.ready  ## run the tests
+	$(RUN) -m pytest --quiet
+
+check: .venv/.ready  ## format, lint, types, import rules
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest --quiet tests/test_architecture.py
+
+format: .venv/.ready  ## format and fix what can be fixed
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+coverage: .venv/.ready  ## run the tests and show which lines they reach
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest --quiet
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
+
+bench: .venv/.ready  ## print the tables of benchmarks/
+	$(RUN) benchmarks/ingest.py
+	$(RUN) benchmarks/match.py
+	$(RUN) benchmarks/memory.py
+
+lock: .venv/.ready  ## resolve requirements.lock anew, for every platform
+	$(RUN) -m pip install --quiet uv
+	$(RUN) -m uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --upgrade \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+clean:  ## remove .venv and caches; data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build *.egg-info

@@ -1,0 +1,57 @@
+"""Profile: the options that decide what a duplicate is, under one name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dedup.autoencoder import DEFAULT, PAPER, EncoderConfig
+from pipelines.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How pairs of duplicates are found.
+
+    Attributes:
+        radius: bits of 128 in which the codes of a candidate pair may differ. 0: equal codes are duplicates, unseen.
+        verified: whether a candidate must also pass on the thumbnails, and mirrored pictures are looked for.
+    """
+
+    radius: int
+    verified: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius <= 64:
+            raise ConfigError(f"the radius is {self.radius} bits", hint="give 0 to 64")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A named choice of encoder and matching."""
+
+    name: str
+    encoder: EncoderConfig
+    matching: Matching
+
+
+PROFILES: Mapping[str, Profile] = {
+    # The paper's section 4.1.1 to the letter: a duplicate is what has the same 128-bit code.
+    "paper": Profile("paper", PAPER, Matching(radius=0, verified=False)),
+    # The same net and codes; trained on the family of near-duplicates, searched in a radius, verified on thumbnails.
+    "default": Profile("default", DEFAULT, Matching(radius=16, verified=True)),
+}
+
+
+def choose_profile(name: str, *, seed: int, radius: int | None) -> Profile:
+    """The profile of that name with a seed and, if given, another radius.
+
+    Raises:
+        ConfigError: no such profile, or a radius for one that has none.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"no profile {name!r}", hint=f"there are {', '.join(PROFILES)}")
+    profile = PROFILES[name]
+    if radius is not None:
+        if not profile.matching.verified:
+            raise ConfigError(f"profile {name} takes equal codes and no --radius", hint="leave one of the two out")
+        profile = replace(profile, matching=replace(profile.matching, radius=radius))
+    return replace(profile, encoder=replace(profile.encoder, seed=seed))

@@ -1,0 +1,207 @@
+"""Report: finished stages in; the accounts as ``report.json`` and one self-contained page out.
+
+The accounts balance or there is no report: read = kept + dropped + rejected.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from dedup.clean import read_previews
+from dedup.thumbnails import ArrayShards, read_rows
+from dedup.truth import Verdict, judge, read_truth
+from pipelines.errors import IntegrityError
+from pipelines.manifest import Manifest, write_atomically
+from pipelines.stage import busy_seconds
+
+ACROSS_SHOWN = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The manifests of one finished run."""
+
+    thumbnails: Manifest
+    encoder: Manifest
+    codes: Manifest
+    pairs: Manifest
+    groups: Manifest
+    clean: Manifest
+
+
+def make_report(
+    dataset: str, source: str, profile: str, radius: int, finished: Finished, truth: Path | None = None
+) -> dict[str, Any]:
+    """Count everything, from the tables and not from memory.
+
+    Returns:
+        The content of ``report.json``: dataset, source, profile, radius, read, kept, dropped, rejected, groups, flat,
+        split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder_sha256, fingerprint,
+        and, with a truth table, truth.
+
+    Raises:
+        IntegrityError: the accounts do not balance.
+        ConfigError: the truth table cannot be read.
+    """
+    duplicates, rejected = read_duplicates(finished), pq.read_table(finished.groups.root / "rejected.parquet")
+    read = sum(pq.read_metadata(path).num_rows for path in finished.thumbnails.paths(".parquet"))
+    accounts = {
+        "read": read,
+        "kept": finished.clean.records,
+        "dropped": duplicates.num_rows,
+        "rejected": rejected.num_rows,
+    }
+    if read != accounts["kept"] + accounts["dropped"] + accounts["rejected"]:
+        raise IntegrityError(
+            f"the accounts of {dataset} do not balance: {accounts}", hint="please report this with the command"
+        )
+    root = finished.clean.root.parent
+    report = {
+        "dataset": dataset,
+        "source": source,
+        "profile": profile,
+        "radius": radius,
+        **accounts,
+        **json.loads((finished.groups.root / "summary.json").read_bytes()),
+        "rejected_by_reason": _count(rejected["reason"]),
+        "dropped_by_rule": _count(duplicates["rule"]),
+        "stages": {manifest.stage: _speed(root, manifest.stage, read) for manifest in _in_order(finished)},
+        "encoder_sha256": finished.encoder.shards[0].files[0].sha256,
+        "fingerprint": finished.clean.fingerprint,
+        "version": version("cleanshards"),
+    }
+    if truth is not None:
+        kept_for = dict(zip(duplicates["key"].to_pylist(), duplicates["kept_key"].to_pylist(), strict=True))
+        report["truth"] = _describe(judge(read_truth(truth), kept_for))
+    return report
+
+
+def write_report(report: Mapping[str, Any], finished: Finished, root: Path) -> None:
+    """Write ``report.json`` and ``report/index.html`` below the data set's folder."""
+    (root / "report").mkdir(exist_ok=True)
+    write_atomically(root / "report" / "index.html", render_page(report, finished).encode())
+    write_atomically(root / "report.json", json.dumps(report, indent=1).encode())
+
+
+def read_duplicates(finished: Finished) -> pa.Table:
+    """The table of dropped images: key, kept_key, group, distance, rule."""
+    return pq.read_table(finished.groups.root / "duplicates.parquet")
+
+
+def render_page(report: Mapping[str, Any], finished: Finished) -> str:
+    """The report as one HTML page that needs nothing beside itself."""
+    duplicates = read_duplicates(finished)
+    pictures = _Pictures(finished, duplicates)
+    exhibits = pq.read_table(finished.groups.root / "exhibits.parquet").to_pylist()
+    shown: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in exhibits:
+        shown.setdefault((row["section"], row["number"]), []).append(pictures.show(row["key"]))
+    groups = [
+        {"pictures": items, "more": pictures.group_sizes[items[0]["key"]] - len(items)}
+        for (section, _), items in shown.items()
+        if section == "group"
+    ]
+    across = [[pictures.show(kept), pictures.show(key)] for key, kept in _across(report)[:ACROSS_SHOWN]]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(files("dedup").joinpath("report.html.jinja").read_text("utf-8"))
+    return template.render(
+        report={"truth": None, **report},
+        histogram=draw_histogram(duplicates["distance"].to_numpy()),
+        pairs=[items for (section, _), items in shown.items() if section == "pair"],
+        groups=groups,
+        across=across,
+    )
+
+
+class _Pictures:
+    """Pictures by key, with what the page says below them."""
+
+    def __init__(self, finished: Finished, duplicates: pa.Table) -> None:
+        self._finished = finished
+        self._previews = read_previews(finished.clean)
+        self._dropped = {row["key"]: row for row in duplicates.to_pylist()}
+        sizes = pc.value_counts(duplicates["kept_key"])
+        self.group_sizes = {str(row["values"]): int(row["counts"]) + 1 for row in sizes.to_pylist()}
+
+    def show(self, key: str) -> dict[str, Any]:
+        row = self._dropped.get(key)
+        if row is None:
+            role, note = "kept", f"group of {self.group_sizes.get(key, 1)}"
+        else:
+            role, note = "dropped", f"{row['rule'].replace('_', ' ')}, {row['distance']} bits"
+        preview = self._previews.get(key)
+        encoded = preview or self._thumbnail(key)
+        uri = f"data:image/{'jpeg' if preview else 'png'};base64,{base64.b64encode(encoded).decode()}"
+        return {"key": key, "role": role, "note": note, "uri": uri, "is_thumbnail": preview is None}
+
+    def _thumbnail(self, key: str) -> bytes:
+        rows = read_rows(self._finished.thumbnails, ["key", "reason"])
+        usable = rows.filter(pc.is_null(rows["reason"]))
+        index = pc.index(usable["key"], key).as_py()
+        (thumbnail,) = ArrayShards(self._finished.thumbnails).take(np.array([index]))
+        _, png = cv2.imencode(".png", thumbnail[..., ::-1])
+        return png.tobytes()
+
+
+def draw_histogram(distances: Sequence[int] | np.ndarray[Any, Any]) -> Markup:
+    """Dropped images by distance, as an SVG that scales with its column."""
+    counts = np.bincount(np.asarray(distances, np.int64), minlength=9)
+    width, height, step = 480.0, 150.0, 480.0 / len(counts)
+    top = max(1, int(counts.max()))
+    bars, every = [], max(1, -(-len(counts) // 16))
+    for distance, count in enumerate(counts.tolist()):
+        x, bar = distance * step, count / top * height
+        bars.append(
+            f'<rect x="{x + step * 0.1:.1f}" y="{20 + height - bar:.1f}" width="{step * 0.8:.1f}" '
+            f'height="{bar:.1f}" rx="2" fill="var(--dropped)"><title>{distance} bits: {count:,}</title></rect>'
+        )
+        if distance % every == 0:
+            bars.append(f'<text x="{x + step / 2:.1f}" y="{height + 38:.0f}" text-anchor="middle">{distance}</text>')
+    bars.append(f'<text x="{width}" y="12" text-anchor="end">highest bar: {top:,}</text>')
+    svg = f'<svg viewBox="0 0 {width:.0f} {height + 44:.0f}" width="100%" role="img">{"".join(bars)}</svg>'
+    return Markup(svg)
+
+
+def _in_order(finished: Finished) -> list[Manifest]:
+    return [finished.thumbnails, finished.encoder, finished.codes, finished.pairs, finished.groups, finished.clean]
+
+
+def _count(column: pa.ChunkedArray) -> dict[str, int]:
+    """Value → count, the most frequent first."""
+    counts = {str(row["values"]): int(row["counts"]) for row in pc.value_counts(column).to_pylist()}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _speed(root: Path, stage: str, images: int) -> dict[str, float]:
+    seconds = busy_seconds(root, stage)
+    return {"seconds": round(seconds, 3), "images_per_s": round(images / max(seconds, 1e-9), 1)}
+
+
+def _describe(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "recall": round(verdict.recall, 4),
+        "planted": sum(verdict.planted.values()),
+        "found": sum(verdict.found.values()),
+        "dropped": verdict.dropped,
+        "by_kind": {
+            kind: {"planted": planted, "found": verdict.found[kind]} for kind, planted in verdict.planted.items()
+        },
+        "across": [list(pair) for pair in verdict.across],
+    }
+
+
+def _across(report: Mapping[str, Any]) -> list[list[str]]:
+    return list(report["truth"]["across"]) if report.get("truth") else []

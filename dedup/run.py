@@ -1,0 +1,123 @@
+"""Command: ``python -m dedup.run DATASET``. A source in; clean shards, tables and a report page out."""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipelines.cli import (
+    DataRoot,
+    Debug,
+    DryRun,
+    Quiet,
+    Verbose,
+    Workers,
+    console,
+    new_app,
+    run_app,
+    set_up_output,
+)
+from pipelines.executors import LocalExecutor
+from pipelines.registry import load_registry, locate_source
+from pipelines.stage import dataset_lock
+
+app = new_app("De-duplicate a data set with semantic hashes.")
+logger = logging.getLogger(__name__)
+
+
+@app.command()
+def main(
+    dataset: Annotated[str, typer.Argument(help="A name of 'python -m pipelines.run list', or any with --source.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="Where the images are: lmdb:, folder:, webdataset:, parquet:, imagenet: or shards:PATH."),
+    ] = None,
+    data_root: DataRoot = Path("data"),
+    profile: Annotated[str, typer.Option(help="default, or paper: equal codes, to the letter.")] = "default",
+    radius: Annotated[int | None, typer.Option(help="Bits in which codes of near-duplicates may differ.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the encoder's weights, noise and sample.")] = 0,
+    truth: Annotated[Path | None, typer.Option(help="CSV of known near-duplicates: recall stands in the report.")] = None,
+    workers: Workers = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the encoder is fitted.")] = "auto",
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="Records per shard.", show_default="256 to 10,000, about 64 shards")
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """De-duplicate DATASET: thumbnails, a 3072-128-3072 denoising autoencoder, 128-bit codes, groups, clean shards.
+
+    Results go to [bold]DATA_ROOT/DATASET[/]: [bold]clean/[/] (WebDataset tars, a parquet beside each),
+    [bold]duplicates.parquet[/], [bold]rejected.parquet[/], [bold]report.json[/] and [bold]report/index.html[/].
+    Nothing is ever written to the source. A run that was stopped or killed goes on where it was when the
+    same command is given again; a changed option runs again just what depends on it.
+
+    Examples:
+
+      python -m dedup.run lsun_bedroom
+
+      python -m dedup.run rooms --source lmdb:/data/rooms_lmdb --truth rooms_truth.csv
+    """
+    progress = set_up_output(verbose=verbose, quiet=quiet)
+    # torch takes seconds to import: not for --help, and not in every worker, which imports this file too.
+    from dedup.pipeline import Deduplication, publish
+    from dedup.profiles import choose_profile
+    from dedup.report import make_report, write_report
+
+    root = data_root / dataset
+    records = locate_source(dataset, source, data_root)
+    deduplication = Deduplication(
+        records, choose_profile(profile, seed=seed, radius=radius), device=device, shard_size=shard_size
+    )
+    if dry_run:
+        _print_plan(deduplication.plan(root), root)
+        return
+    executor = LocalExecutor(workers) if workers else LocalExecutor()
+    started = time.perf_counter()
+    with dataset_lock(root, shlex.join(["python -m dedup.run", *sys.argv[1:]])):
+        logger.info("%s with profile %s into %s", records.name, profile, root)
+        finished = deduplication.run(root, executor, progress)
+        matching = deduplication.profile.matching
+        report = make_report(dataset, records.name, profile, matching.radius, finished, truth)
+        write_report(report, finished, root)
+        publish(finished, root)
+    _print_report(report, root, time.perf_counter() - started)
+
+
+def _print_plan(plan: Iterable[tuple[str, str]], root: Path) -> None:
+    console.print(f"Below [bold]{root}[/]:")
+    for stage, state in plan:
+        console.print(f"  {stage:<12} {state}")
+
+
+def _print_report(report: dict[str, Any], root: Path, seconds: float) -> None:
+    """The accounts, recall where a truth table was given, and where things are."""
+    console.print(
+        f"\n[bold]{report['dataset']}[/]: read {report['read']:,} = kept [green]{report['kept']:,}[/] "
+        f"+ dropped [yellow]{report['dropped']:,}[/] + rejected {report['rejected']:,}   "
+        f"[dim]{report['groups']:,} groups, {seconds:,.0f} s[/]"
+    )
+    for reason, count in report["rejected_by_reason"].items():
+        console.print(f"  rejected: {reason.replace('_', ' ')} {count:,}", style="dim")
+    truth = report.get("truth")
+    if truth:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for kind, row in truth["by_kind"].items():
+            table.add_row(f"  {kind}", f"{row['found']:,} of {row['planted']:,}", f"{row['found'] / row['planted']:.1%}")
+        table.add_row("  [bold]recall[/]", f"{truth['found']:,} of {truth['planted']:,}", f"[bold]{truth['recall']:.1%}[/]")
+        console.print(table)
+        console.print(f"  {len(truth['across'])} of {truth['dropped']:,} dropped stand with another picture of the table")
+    for name, path in (("clean shards", "clean"), ("report", "report/index.html")):
+        console.print(f"  {name:<13} {root / path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_app(app, "python -m dedup.run")
