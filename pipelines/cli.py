@@ -16,8 +16,8 @@ from pipelines.progress import ConsoleProgress, Progress, SilentProgress
 USAGE = 2
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
-console = Console(highlight=False)
-error_console = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False)
+error_console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def _set_debug(debug: bool) -> bool:
@@ -60,18 +60,20 @@ def new_app(help_text: str) -> typer.Typer:
 def run_app(app: typer.Typer, name: str) -> None:
     """Run an application and end the process: with 0, or with one line on stderr that says what, where, what to try."""
     try:
-        sys.exit(app(prog_name=name, standalone_mode=False) or 0)
+        code = app(prog_name=name, standalone_mode=False) or 0
     except Exception as error:
         if _debugging:
             error_console.print_exception()
-        sys.exit(_report(error))
+        code = _report(error)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code, and says nothing
+        _print_error("stopped", "the same command goes on where it was")
+    sys.exit(code)
 
 
 def _report(error: Exception) -> int:
     """Print an error as one line and a hint; returns the exit code."""
     match error:
         case typer.Abort():
-            _print_error("stopped", "the same command goes on where it was")
             return INTERRUPTED
         case CleanshardsError():
             _print_error(error.message, error.hint)

@@ -17,6 +17,7 @@ A picture that cannot be used is not an error of the run: see `pipelines.images.
 """
 
 import errno
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ class MissingExtra(CleanshardsError):
 
 def is_disk_full(error: OSError) -> bool:
     """Whether ``error`` says that the disk, or the user's quota on it, is full."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    numpy_says_so = error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
+    return error.errno in {errno.ENOSPC, errno.EDQUOT} or numpy_says_so
 
 
 def disk_full(where: Path) -> DiskFull:

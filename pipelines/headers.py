@@ -25,7 +25,7 @@ class ImageRejected(Exception):
     """An image cannot be used; ``reason`` says why. Not an error of the run: it becomes a row of the rejected table."""
 
     def __init__(self, reason: RejectReason) -> None:
-        super().__init__(reason.value)
+        super().__init__(reason)
         self.reason = reason
 
 
@@ -61,7 +61,7 @@ def read_header(data: bytes) -> Header:
         raise ImageRejected(RejectReason.EMPTY)
     read = next((reader for magic, reader in _READERS if data.startswith(magic)), None)
     if read is None:
-        known = any(data[offset:].startswith(magic) for offset, magic in _UNSUPPORTED)
+        known = any(data.startswith(magic, offset) for offset, magic in _UNSUPPORTED)
         raise ImageRejected(RejectReason.UNSUPPORTED_FORMAT if known else RejectReason.NOT_AN_IMAGE)
     try:
         header = read(data)
@@ -76,7 +76,7 @@ def is_cut_short(data: bytes, image_format: str) -> bool:
     """Whether an image that does not decode lacks its end; otherwise what is inside it is damaged."""
     match image_format:
         case "jpeg":
-            return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+            return data.find(b"\xff\xd9", max(0, data.rfind(b"\xff\xda"))) < 0
         case "png":
             return b"IEND" not in data[-64:]
         case "webp":
@@ -90,10 +90,11 @@ def is_cut_short(data: bytes, image_format: str) -> bool:
 def _read_jpeg(data: bytes) -> Header:
     orientation, at = 1, 2
     while True:
-        while data[at] != 0xFF:  # stray bytes between segments are legal to skip
-            at += 1
+        at = data.find(b"\xff", at)  # stray bytes between segments are legal to skip
+        if at < 0:
+            raise ImageRejected(RejectReason.TRUNCATED)
         marker = data[at + 1]
-        if marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8:  # fill byte, or a marker without a length
+        if marker in {0x00, 0x01, 0xFF} or 0xD0 <= marker <= 0xD8:  # stuffing, fill, or a marker without a length
             at += 1 if marker == 0xFF else 2
             continue
         if marker in {0xD9, 0xDA}:  # the picture ends or begins, and no frame header came
@@ -119,9 +120,9 @@ def _read_png(data: bytes) -> Header:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and size of the chunks before the pixels."""
+    """Name, start and size of all chunks: Exif's may stand behind the pixels."""
     at = 8
-    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
+    while at + 8 <= len(data):
         (size,) = struct.unpack_from(">I", data, at)
         yield data[at + 4 : at + 8], at + 8, size
         at += 12 + size
@@ -138,8 +139,8 @@ def _read_webp(data: bytes) -> Header:
             (bits,) = struct.unpack_from("<I", data, 21)
             return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, has_alpha=bool(bits >> 28 & 1))
         case b"VP8X":
-            flags, canvas = data[20], data[24:30]
-            width, height = (int.from_bytes(side, "little") + 1 for side in (canvas[:3], canvas[3:]))
+            flags, low_w, high_w, low_h, high_h = struct.unpack_from("<B3xHBHB", data, 20)
+            width, height = (high_w << 16 | low_w) + 1, (high_h << 16 | low_h) + 1
             orientation = _webp_orientation(data) if flags & 0x08 else 1
             return Header("webp", width, height, orientation, has_alpha=bool(flags & 0x10))
         case _:
@@ -163,6 +164,8 @@ def _read_gif(data: bytes) -> Header:
 
 def _read_bmp(data: bytes) -> Header:
     (header_size,) = struct.unpack_from("<I", data, 14)
+    if header_size not in _BMP_HEADER_SIZES:
+        raise ImageRejected(RejectReason.NOT_AN_IMAGE)
     if header_size == 12:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
@@ -187,6 +190,8 @@ def _read_orientation(tiff: bytes) -> int:
     return 1
 
 
+_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
+
 _READERS = (
     (b"\xff\xd8\xff", _read_jpeg),
     (b"\x89PNG\r\n\x1a\n", _read_png),
@@ -203,7 +208,11 @@ _UNSUPPORTED = (
     (0, b"\0\0\0\x0cJXL "),
     (0, b"8BPS"),  # Photoshop
     (0, b"<svg"),
+    (0, b"\xff\x4f\xff\x51"),
     (4, b"ftypavif"),
-    (4, b"ftypheic"),
+    (4, b"ftypavis"),
+    (4, b"ftyphei"),  # heic, heix, heim, heis
+    (4, b"ftyphev"),
     (4, b"ftypmif1"),
+    (4, b"ftypmsf1"),
 )

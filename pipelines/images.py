@@ -3,6 +3,8 @@
 Whatever the format, a picture comes out as a viewer shows it on white paper: upright, three channels, eight bits.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +132,9 @@ def _decode_bgr(data: bytes, header: Header, at_least: int | None) -> Pixels:
                 break
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:  # says nothing of the image
+            raise MemoryError(f"no memory to decode {header.width} x {header.height} pixels") from error
         decoded = None
     if decoded is None:
         cut = is_cut_short(data, header.format)
@@ -138,17 +142,19 @@ def _decode_bgr(data: bytes, header: Header, at_least: int | None) -> Pixels:
     return _to_bgr(decoded) if keeps_channels else np.asarray(decoded, np.uint8)
 
 
-def _to_bgr(decoded: npt.NDArray[np.generic]) -> Pixels:
+def _to_bgr(decoded: npt.NDArray[Any]) -> Pixels:
     """Eight bits, three channels, alpha laid on white, from whatever `cv2.IMREAD_UNCHANGED` gives."""
     if decoded.dtype == np.uint16:
-        decoded = ((decoded.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        decoded = cv2.convertScaleAbs(decoded, alpha=1 / 257)  # 65535 is 255 * 257; 257 is odd, so none lies halfway
     pixels = np.asarray(decoded, np.uint8)
     if pixels.ndim == 2:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)
     if pixels.shape[2] == 3:
         return pixels
-    colour, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    alpha = pixels[..., 3].astype(np.uint16)
+    white = 255 * (255 - alpha) + 127
+    # Channel by channel, and 255 * 255 + 127 fits 16 bits: a picture of the largest size must not take gigabytes.
+    return np.dstack([((pixels[..., channel] * alpha + white) // 255).astype(np.uint8) for channel in range(3)])
 
 
 def _upright(stored: Pixels, orientation: int) -> Pixels:

@@ -1,8 +1,8 @@
 """Shards: records in, a WebDataset tar with a parquet beside it out, and back.
 
-The tar holds each record's own bytes as ``<escaped key>.jpg``, and ``<escaped key>.json`` with its metadata where it
-has any. Readers choose a decoder by the name's end and then look at the bytes, and some of them refuse a tar of
-mixed endings: so every image ends in ``.jpg``, and its true format stands in the parquet, a row per record in the
+The tar holds each record's own bytes as ``<escaped key>.jpg``, and before it ``<escaped key>.json`` with its metadata
+where it has any. Readers choose a decoder by the name's end and then look at the bytes, and some of them refuse a tar
+of mixed endings: so every image ends in ``.jpg``, and its true format stands in the parquet, a row per record in the
 tar's order.
 """
 
@@ -39,8 +39,9 @@ COLUMNS = pa.schema(
 
 
 def escape_key(key: str) -> str:
-    """A key as a tar member's stem: WebDataset ends the stem at the first dot, so dots are escaped too."""
-    return quote(key, safe="/ -_").replace(".", "%2E")
+    """A key as a tar member's stem: WebDataset ends the stem at the first dot, and some readers skip an empty name."""
+    escaped = quote(key, safe="/ -_").replace(".", "%2E")
+    return escaped.removesuffix("/") + "%2F" if escaped.endswith("/") else escaped
 
 
 class ShardWriter:
@@ -66,10 +67,11 @@ class ShardWriter:
         if self._tar is None:
             self._tar = tarfile.open(self._tar_path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed on exit)
         stem = escape_key(record.key)
-        self._append(stem + IMAGE_SUFFIX, record.image)
         if record.meta:
             self._append(f"{stem}.json", json.dumps(dict(record.meta), sort_keys=True).encode())
-        self._rows.append({**record.meta, "key": record.key, "size_bytes": len(record.image), **columns})
+        self._append(stem + IMAGE_SUFFIX, record.image)
+        meta = {name: value for name, value in record.meta.items() if name not in COLUMNS.names}
+        self._rows.append({**meta, "key": record.key, "size_bytes": len(record.image), **columns})
 
     def _append(self, name: str, content: bytes) -> None:
         assert self._tar is not None
@@ -95,30 +97,48 @@ def _table(rows: list[Mapping[str, Scalar]]) -> pa.Table:
     columns: dict[str, Any] = {
         field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in COLUMNS
     }
-    columns |= {name: pa.array([row.get(name) for row in rows]) for name in extra}
+    columns |= {name: _column([row.get(name) for row in rows]) for name in extra}
     return pa.table(columns)
+
+
+def _column(values: list[Scalar]) -> pa.Array:
+    """A column of metadata: text where a source mixes types in it, or holds numbers beyond 64 bits."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def read_shard(tar_path: Path) -> Iterator[Record]:
     """Yield the records of a shard that `ShardWriter` wrote, in order, with the source's metadata.
 
     Raises:
-        SourceError: the tar and the parquet beside it do not belong together.
+        SourceError: the tar is damaged, or does not belong to the parquet beside it.
     """
-    table = pq.read_table(tar_path.with_suffix(".parquet"))
-    meta_names = [name for name in table.column_names if name not in COLUMNS.names]
-    rows = iter(table.select(["key", *meta_names]).to_pylist())
-    with tarfile.open(tar_path) as tar:
-        for member in tar:
-            if not member.name.endswith(IMAGE_SUFFIX):
-                continue
-            row = next(rows, None)
-            if row is None or member.name != escape_key(row["key"]) + IMAGE_SUFFIX:
-                raise SourceError(
-                    f"{tar_path} and the parquet beside it do not belong together (at {member.name})",
-                    hint="run the command that made this folder again",
-                )
-            content = tar.extractfile(member)
-            assert content is not None
-            meta = {name: row[name] for name in meta_names if row[name] is not None}
-            yield Record(row["key"], content.read(), meta)
+    keys = iter(pq.read_table(tar_path.with_suffix(".parquet"), columns=["key"])["key"].to_pylist())
+    meta: dict[str, Scalar] = {}
+    try:
+        with tarfile.open(tar_path, "r:") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                content = file.read()
+                if member.name.endswith(".json"):
+                    meta = json.loads(content)
+                    continue
+                key = next(keys, None)
+                if key is None or member.name != escape_key(key) + IMAGE_SUFFIX:
+                    raise _mismatch(tar_path, f"at {member.name}")
+                yield Record(key, content, meta)
+                meta = {}
+    except tarfile.TarError as error:
+        raise _mismatch(tar_path, str(error)) from error
+    if (missing := next(keys, None)) is not None:
+        raise _mismatch(tar_path, f"{missing} is not in the tar")
+
+
+def _mismatch(tar_path: Path, what: str) -> SourceError:
+    return SourceError(
+        f"{tar_path} is damaged, or does not belong to the parquet beside it ({what})",
+        hint="run the command that made this folder again",
+    )

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import filelock
 
-from pipelines.errors import CleanshardsError, DatasetLocked, StageError, disk_full, is_disk_full
+from pipelines.errors import CleanshardsError, ConfigError, DatasetLocked, StageError, disk_full, is_disk_full
 from pipelines.executors import Executor
 from pipelines.manifest import (
     MANIFEST_NAME,
@@ -79,9 +79,10 @@ def fingerprint_of(stage: Stage, upstream: Sequence[Manifest]) -> str:
 
 def _identity(value: Any) -> Any:
     if isinstance(value, Digestible):
-        return value.digest()
+        return [type(value).__qualname__, value.digest()]
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _identity(getattr(value, field.name)) for field in fields(value)}
+        config = {field.name: _identity(getattr(value, field.name)) for field in fields(value)}
+        return [type(value).__qualname__, config]
     if isinstance(value, tuple | list):
         return [_identity(item) for item in value]
     return value
@@ -133,6 +134,7 @@ def run_stage(
     progress = progress or SilentProgress()
     plan = plan_stage(stage, upstream, root)
     folder = root / stage.name
+    _refuse_foreign(folder)
     with _disk_full_is_ours(folder):
         (folder / ENTRIES).mkdir(parents=True, exist_ok=True)
         if plan.to_run or _stored_fingerprint(folder) != plan.fingerprint:
@@ -207,9 +209,9 @@ def _read_entry(folder: Path, task: str, fingerprint: str) -> Shard | None:
     try:
         entry = json.loads((folder / ENTRIES / f"{task}.json").read_bytes())
         shard = Shard.from_json(entry)
+        return shard if entry["fingerprint"] == fingerprint and shard.is_complete(folder) else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return shard if entry["fingerprint"] == fingerprint and shard.is_complete(folder) else None
 
 
 def _stored_fingerprint(folder: Path) -> str | None:
@@ -217,6 +219,15 @@ def _stored_fingerprint(folder: Path) -> str | None:
         return str(json.loads((folder / MANIFEST_NAME).read_bytes())["fingerprint"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A stage sweeps its folder, so it must be the stage's own: new, empty, or with entries of tasks."""
+    if folder.exists() and not (folder / ENTRIES).is_dir() and any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder} holds files that no run of ours wrote, and would be swept",
+            hint="move them away, or choose another folder with --data-root",
+        )
 
 
 def _sweep(folder: Path, finished: dict[str, Shard]) -> None:
@@ -258,14 +269,21 @@ def dataset_lock(root: Path, holder: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            who = note.read_text() if note.exists() else "another run"
             raise DatasetLocked(
-                f"{root} is in use by {who}",
+                f"{root} is in use by {_read_note(note) or 'another run'}",
                 hint="wait for it to end, or stop it; then run the same command again",
             ) from None
         try:
-            note.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {holder}")
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            note.write_text(f"process {os.getpid()} since {since}: {holder}", encoding="utf-8")
             yield
         finally:
             note.unlink(missing_ok=True)
             lock.release()
+
+
+def _read_note(note: Path) -> str:
+    try:
+        return note.read_text(encoding="utf-8")
+    except FileNotFoundError:  # its holder has just begun, or is about to end
+        return ""

@@ -12,6 +12,7 @@ URI                         what                                          key of
 ==========================  ============================================  ===================================
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def open_source(uri: str) -> Source:
         raise ConfigError(
             f"{uri!r} names no source", hint=f"give one of {', '.join(f'{known}:PATH' for known in _SCHEMES)}"
         )
-    return _SCHEMES[scheme](path)
+    return _SCHEMES[scheme](os.path.expanduser(path))  # noqa: PTH111 (a pattern; shells leave a ~ after a colon)
 
 
 def _open_imagenet(path: str) -> Source:

@@ -66,17 +66,25 @@ def digest_files(root: Path, names: Sequence[str]) -> str:
 def expand(pattern: str, suffix: str) -> tuple[Path, list[str]]:
     """The files that a glob, a brace pattern or a folder means: their common folder, and their names below it."""
     paths: set[Path] = set()
-    for expanded in braceexpand(pattern):
+    for expanded in _expand_braces(pattern):
         path = Path(expanded)
         if path.is_dir():
-            paths.update(path.rglob(f"*{suffix}"))
+            paths.update(file for file in path.rglob(f"*{suffix}") if file.is_file() and not file.name.startswith("."))
         elif path.is_file():
             paths.add(path)
         else:
-            paths.update(map(Path, glob(expanded, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+            matches = map(Path, glob(expanded, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+            paths.update(match for match in matches if match.is_file() and match.name.endswith(suffix))
     if not paths:
         raise SourceError(
             f"no {suffix} files match {pattern}", hint="give a folder, or a pattern in quotes such as 'shards/*.tar'"
         )
     root = Path(os.path.commonpath([path.parent for path in paths]))
     return root, sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    try:
+        return list(braceexpand(pattern, escape=False))  # a backslash is a path's on Windows
+    except ValueError as error:
+        raise SourceError(f"{pattern} has unbalanced braces", hint="close each { with a }") from error

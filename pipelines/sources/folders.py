@@ -48,7 +48,9 @@ class FolderSource:
         if not root.is_dir():
             raise SourceError(f"no folder at {root}", hint="check the path after the scheme")
         files = sorted(
-            path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         )
         files = [key for key in files if not any(part.startswith(".") for part in key.split("/"))]
         if not files:

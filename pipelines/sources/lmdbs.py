@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +29,11 @@ class LmdbSource:
         return f"lmdb:{Path(self.path).name}"
 
     def digest(self) -> str:
-        """Of all keys, the shape of the tree and the last transaction, which any change of a value raises."""
+        """Of all keys, the shape of the tree, its last transaction, and the first value of each split."""
         return self._walk(None)[0]
 
     def splits(self, size: int | None = None) -> Sequence[Split]:
-        """Key ranges. The keys alone are walked: the pages that hold the values are never touched."""
+        """Key ranges. The keys alone are walked: of the values, each split's first."""
         return self._walk(size)[1]
 
     def read(self, split: Split) -> Iterator[Record]:
@@ -57,15 +58,39 @@ def _walk_lmdb(path: str, size: int | None, *_file_state: int) -> tuple[str, tup
         size = size or choose_size(total)
         digest = hashlib.sha256(json.dumps([stat, environment.info()["last_txnid"]], sort_keys=True).encode())
         splits = []
-        for position, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
+        cursor = transaction.cursor()
+        for position, key in enumerate(cursor.iternext(keys=True, values=False)):
             digest.update(len(key).to_bytes(2, "big") + key)
             if position % size == 0:
+                digest.update(cursor.value())
                 splits.append(Split((key.hex(),), min(size, total - position)))
     return digest.hexdigest(), tuple(splits)
 
 
 @contextmanager
 def _open_lmdb(path: str) -> Iterator[lmdb.Environment]:
+    """py-lmdb opens an environment once per process: readers share it, and the last one closes it."""
+    with _sharing:
+        environment, readers = _environments.get(path) or (_new_environment(path), 0)
+        _environments[path] = environment, readers + 1
+    try:
+        yield environment
+    except lmdb.Error as error:
+        raise SourceError(f"{path} is damaged ({error})", hint="fetch or make it again") from error
+    finally:
+        with _sharing:
+            _, readers = _environments[path]
+            _environments[path] = environment, readers - 1
+            if readers == 1:
+                del _environments[path]
+                environment.close()
+
+
+_environments: dict[str, tuple[lmdb.Environment, int]] = {}
+_sharing = threading.Lock()
+
+
+def _new_environment(path: str) -> lmdb.Environment:
     data_file = _lmdb_data_file(path)
     try:
         environment = lmdb.open(
@@ -73,10 +98,11 @@ def _open_lmdb(path: str) -> Iterator[lmdb.Environment]:
         )
     except lmdb.Error as error:
         raise SourceError(f"{path} cannot be read as LMDB ({error})", hint="fetch or make it again") from error
-    try:
-        yield environment
-    finally:
+    present, claimed = data_file.stat().st_size, (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if present < claimed:  # reading behind the end of a mapped file would kill the process
         environment.close()
+        raise SourceError(f"{path} is cut short: it has {present} of {claimed} bytes", hint="fetch or make it again")
+    return environment
 
 
 def _lmdb_data_file(path: str) -> Path:
@@ -89,4 +115,5 @@ def _lmdb_data_file(path: str) -> Path:
 
 def _key_text(key: bytes) -> str:
     """LSUN's keys are ASCII; any other key is shown as hex."""
-    return key.decode() if key.isascii() and key.decode().isprintable() else f"0x{key.hex()}"
+    plain = key.isascii() and key.decode().isprintable() and not key.startswith(b"0x")
+    return key.decode() if plain else f"0x{key.hex()}"

@@ -31,7 +31,7 @@ class ParquetSource:
     def splits(self, size: int | None = None) -> Sequence[Split]:
         """Row ranges, none across files."""
         root, files = self._files()
-        rows = {file: int(pq.read_metadata(root / file).num_rows) for file in files}
+        rows = {file: int(_open_parquet(root / file).metadata.num_rows) for file in files}
         size = size or choose_size(sum(rows.values()))
         return [
             Split((file, start), min(size, total - start))
@@ -42,7 +42,7 @@ class ParquetSource:
     def read(self, split: Split) -> Iterator[Record]:
         """Decode only the row groups that the range touches."""
         name, first = str(split.where[0]), int(split.where[1])
-        file = pq.ParquetFile(self._files()[0] / name)
+        file = _open_parquet(self._files()[0] / name)
         assert split.records is not None
         end, start, groups = first + split.records, 0, []
         for group in range(file.num_row_groups):
@@ -62,6 +62,8 @@ class ParquetSource:
                 yield Record(f"{name.removesuffix('.parquet')}/{position:08d}", encoded or b"", values)
                 position += 1
             row += batch.num_rows
+            if row >= end:
+                return
 
     def _image_column(self, name: str, schema: pa.Schema) -> str:
         for column in ("image", "img"):
@@ -76,7 +78,14 @@ class ParquetSource:
         return expand(self.pattern, ".parquet")
 
 
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{path} cannot be read as parquet ({error})", hint="fetch it again") from error
+
+
 def _is_scalar(kind: pa.DataType) -> bool:
-    return any(
-        check(kind) for check in (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-    )
+    types = pa.types
+    checks = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(check(kind) for check in checks)

@@ -43,7 +43,12 @@ class WebdatasetSource:
             for stem, members in groupby(_files_of(tar, path), key=lambda member: _sample_stem(member[0])):
                 sample = list(members)
                 images = [(name, content) for name, content in sample if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-                meta = _sample_meta(sample)
+                try:
+                    meta = _sample_meta(sample)
+                except ValueError as error:
+                    raise SourceError(
+                        f"{path} holds damaged metadata beside {stem} ({error})", hint="make the tar again"
+                    ) from error
                 for name, content in images or [(stem, b"")]:
                     yield Record(f"{tar_name.removesuffix('.tar')}/{name}", content, meta)
 
@@ -63,8 +68,9 @@ class ImagenetTarSource:
         return f"imagenet:{Path(self.path).name}"
 
     def digest(self) -> str:
-        """Of the names, sizes and places of the inner tars."""
-        return digest_of(self._inner_tars())
+        """Of the names, sizes and places of the inner tars, and the outer one's time of change."""
+        inner = self._inner_tars()
+        return digest_of([inner, Path(self.path).stat().st_mtime_ns])
 
     def splits(self, size: int | None = None) -> Sequence[Split]:
         """One inner tar (about 1,300 images) each, whatever ``size``."""
@@ -82,7 +88,8 @@ class ImagenetTarSource:
 
     def _inner_tars(self) -> list[tuple[str, int, int]]:
         with _open_tar(self.path) as outer:
-            inner = sorted((m.name, m.offset_data, m.size) for m in outer if m.name.endswith(".tar"))
+            members = _members_of(outer, self.path)
+            inner = sorted((m.name, m.offset_data, m.size) for m in members if m.name.endswith(".tar"))
         if not inner:
             raise SourceError(
                 f"{self.path} holds no tars, so it is not ImageNet's tar of tars",
@@ -117,7 +124,7 @@ class ShardsSource:
     def _manifest(self) -> Manifest:
         try:
             return Manifest.load(Path(self.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SourceError(
                 f"no finished shards in {self.path} (no manifest.json there)",
                 hint="run the command that makes them to its end, or read plain tars with webdataset:",
@@ -135,18 +142,32 @@ def _open_tar(path: str | Path, file: IO[bytes] | None = None) -> tarfile.TarFil
 
 def _files_of(tar: tarfile.TarFile, path: str | Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a tar's files, in its order."""
+    for member in _members_of(tar, path):
+        content = tar.extractfile(member) if member.isfile() else None
+        if content is not None:
+            try:
+                yield member.name, content.read()
+            except tarfile.TarError as error:
+                raise _damaged(path, error) from error
+
+
+def _members_of(tar: tarfile.TarFile, path: str | Path) -> Iterator[tarfile.TarInfo]:
+    """A tar's members, in its order; certain that none is missing."""
     try:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                data = content.read()
-                if len(data) < member.size:
-                    raise tarfile.ReadError("unexpected end of data")
-                yield member.name, data
+        yield from tar
+        # tarfile takes a damaged header, or the end of the file, for the end of the tar; a whole one ends in zeros.
+        assert tar.fileobj is not None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"no header and no end of the tar at byte {tar.offset}")
     except tarfile.TarError as error:
-        raise SourceError(
-            f"{path} is damaged or cut short ({error})", hint="fetch it again, or leave it out of the pattern"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path} is damaged or cut short ({error})", hint="fetch it again, or leave it out of the pattern"
+    )
 
 
 def _sample_stem(member: str) -> str:
@@ -161,7 +182,8 @@ def _sample_meta(sample: Sequence[tuple[str, bytes]]) -> dict[str, Scalar]:
         match Path(name).suffix:
             case ".json":
                 values = json.loads(content)
-                meta |= {key: value for key, value in values.items() if isinstance(value, str | int | float | bool)}
+                if isinstance(values, dict):
+                    meta |= {key: value for key, value in values.items() if isinstance(value, str | int | float | bool)}
             case ".cls":
                 text = content.decode().strip()
                 meta["label"] = int(text) if text.isdecimal() else text
