@@ -1,6 +1,6 @@
 """How fast do encoded images become thumbnails, beside a bare decode loop and beside imagededup's encoding?
 
-    python benchmarks/ingest.py [--images N]      imagededup's column needs: pip install imagededup
+    python -m benchmarks.ingest [--images N]      imagededup's column needs: pip install imagededup
 
 One core throughout. The images are rendered rooms, encoded as JPEG and WebP at 256 pixels and as JPEG of 3 megapixels.
 The bare loop is the same library decoding the same bytes at the same scale and throwing the pixels away. imagededup
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tables import best_seconds, console, print_machine, print_table
-
-from pipelines.images import make_thumbnail
 from pipelines.synthetic import render_room
+
+from benchmarks.tables import best_seconds, console, print_machine, print_table
+from pipelines.images import make_thumbnail
 
 COLUMNS = ("images", "thumbnails/s per core", "bare decode/s", "of bare", "imagededup/s", "times imagededup")
 

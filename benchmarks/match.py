@@ -1,6 +1,6 @@
 """Does the search for near codes stay linear, how much memory does it take, and how much does it find?
 
-    python benchmarks/match.py [--sizes 100000 1000000 3000000] [--radius 16]
+    python -m benchmarks.match [--sizes 100000 1000000 3000000] [--radius 16]
 
 Codes: a tenth of the items are neighbours planted at 1 to RADIUS flipped bits from another item, the others are drawn
 around a mixture of prototypes, so that codes crowd as real ones do. Each size runs in a process of its own, whose peak
@@ -15,14 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
-from tables import console, print_machine, print_table
 
+from benchmarks.tables import console, print_machine, print_table
 from dedup.match import find_pairs
 
 Codes = npt.NDArray[np.uint8]
@@ -43,7 +44,7 @@ class Result:
 
 
 def make_codes(size: int, radius: int, seed: int) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Codes (size, 16) and, for the planted tenth, (original, distance): item i of it stands at ``size - planted + i``."""
+    """Codes (size, 16); of the planted tenth, which stands last, the originals and the distances to them."""
     rng = np.random.default_rng(seed)
     planted = size // 10
     prototypes = rng.integers(0, 2, (max(1, size // 50), 128), dtype=np.uint8)
@@ -76,7 +77,7 @@ def measure(size: int, radius: int, path: Path) -> Result:
     wanted = originals * size + np.arange(size - len(originals), size)
     hit = np.isin(wanted, found)
     edges = np.linspace(0, radius, 5).astype(int)
-    bands = [hit[(distances > low) & (distances <= high)].mean() for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [hit[(distances > low) & (distances <= high)].mean() for low, high in pairwise(edges)]
     exhaustive = _exhaustive(codes, radius) if size <= EXHAUSTIVE_UP_TO else None
     recall = None if exhaustive is None else float(np.isin(exhaustive[0], found).mean())
     return Result(size, seconds, extra, len(pairs), tuple(bands), recall, exhaustive and exhaustive[1])
@@ -88,7 +89,7 @@ def _exhaustive(codes: Codes, radius: int) -> tuple[npt.NDArray[np.int64], float
     index = faiss.IndexBinaryFlat(128)
     index.add(codes)
     limits, _, neighbours = index.range_search(codes, radius + 1)  # faiss: strictly below
-    queries = np.repeat(np.arange(len(codes)), np.diff(limits.astype(np.int64)))
+    queries = np.repeat(np.arange(len(codes)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
     ordered = queries < neighbours
     return queries[ordered] * len(codes) + neighbours[ordered], time.perf_counter() - start
 
@@ -133,7 +134,7 @@ def main() -> None:
             )
         )
     edges = np.linspace(0, options.radius, 5).astype(int)
-    bands = [f"planted {low + 1}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [f"planted {low + 1}-{high}" for low, high in pairwise(edges)]
     print_machine("numpy", "faiss-cpu")
     columns = ("codes", "seconds", "of linear", "peak MB", "pairs", "recall of all", "exhaustive", *bands)
     print_table(f"Pairs within {options.radius} of 128 bits", columns, rows)

@@ -103,11 +103,11 @@ DEFAULT = EncoderConfig(
     dropout=0.1,
     normalised=True,
     contrast=0.5,
-    temperature=0.05,
+    temperature=0.07,
     balanced=True,
-    steps=600,
+    steps=500,
     batch_size=256,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     sample_size=200_000,
 )
 
@@ -142,7 +142,7 @@ class Encoder:
         weight, bias = self.weight.double(), self.bias.double()
         codes = np.empty((len(thumbnails), CODE_BITS // 8), np.uint8)
         for start in range(0, len(thumbnails), _ENCODE_ROWS):
-            rows = np.ascontiguousarray(thumbnails[start : start + _ENCODE_ROWS]).reshape(-1, PIXELS)
+            rows = np.array(thumbnails[start : start + _ENCODE_ROWS]).reshape(-1, PIXELS)
             pixels = torch.from_numpy(rows).to(weight.device)
             activation = functional.relu(_prepare(pixels, self.config.normalised) @ weight.T + bias)
             codes[start : start + len(rows)] = np.packbits((activation > 0).cpu().numpy(), axis=1)
@@ -259,7 +259,7 @@ def _flatten(pictures: Tensor, normalised: bool) -> Tensor:
 
 def _draw_batch(thumbnails: NDArray[np.uint8], size: int, draw: np.random.Generator, device: str) -> Tensor:
     """Draw pictures with replacement: (size, 3, 32, 32) in [0, 1]."""
-    rows = np.ascontiguousarray(thumbnails[np.sort(draw.integers(len(thumbnails), size=size))])
+    rows = thumbnails[np.sort(draw.integers(len(thumbnails), size=size))]
     return torch.from_numpy(rows).to(device).permute(0, 3, 1, 2).float() / 255
 
 

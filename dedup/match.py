@@ -22,8 +22,8 @@ Words = NDArray[np.uint64]
 
 # A pair at distance d meets in a table when its codes agree on about the first log2(N / WINDOW) permuted bits; each
 # table is one more independent try. Measured by benchmarks/match.py: 0.99 of pairs at distance 16 among 3 million.
-TABLES = 64
-WINDOW = 8
+TABLES = 96
+WINDOW = 12
 # A cloud of N near-equal codes yields at most N x MAX_NEIGHBOURS pairs.
 MAX_NEIGHBOURS = 64
 

@@ -22,7 +22,14 @@ TABLES = ("duplicates.parquet", "rejected.parquet")
 
 @dataclass(frozen=True, slots=True)
 class Deduplication:
-    """What is to be de-duplicated, and how. ``device`` is auto, cpu or cuda; ``shard_size`` None lets the source choose."""
+    """What is to be de-duplicated, and how.
+
+    Attributes:
+        source: the images.
+        profile: what counts as a duplicate.
+        device: auto, cpu or cuda: where the encoder is fitted and runs.
+        shard_size: records per shard; None lets the source choose.
+    """
 
     source: Source
     profile: Profile

@@ -41,8 +41,8 @@ PROFILES: Mapping[str, Profile] = {
 }
 
 
-def choose_profile(name: str, *, seed: int, radius: int | None) -> Profile:
-    """The profile of that name with a seed and, if given, another radius.
+def choose_profile(name: str, *, seed: int, radius: int | None = None, steps: int | None = None) -> Profile:
+    """The profile of that name with a seed and, if given, another radius and number of steps.
 
     Raises:
         ConfigError: no such profile, or a radius for one that has none.
@@ -54,4 +54,5 @@ def choose_profile(name: str, *, seed: int, radius: int | None) -> Profile:
         if not profile.matching.verified:
             raise ConfigError(f"profile {name} takes equal codes and no --radius", hint="leave one of the two out")
         profile = replace(profile, matching=replace(profile.matching, radius=radius))
-    return replace(profile, encoder=replace(profile.encoder, seed=seed))
+    encoder = replace(profile.encoder, seed=seed, steps=steps or profile.encoder.steps)
+    return replace(profile, encoder=encoder)

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from dedup.clean import read_previews
 from dedup.thumbnails import ArrayShards, read_rows
-from dedup.truth import Verdict, judge, read_truth
+from dedup.truth import Truth, Verdict, judge
 from pipelines.errors import IntegrityError
 from pipelines.manifest import Manifest, write_atomically
 from pipelines.stage import busy_seconds
@@ -43,7 +43,7 @@ class Finished:
 
 
 def make_report(
-    dataset: str, source: str, profile: str, radius: int, finished: Finished, truth: Path | None = None
+    dataset: str, source: str, profile: str, radius: int, finished: Finished, truth: Truth | None = None
 ) -> dict[str, Any]:
     """Count everything, from the tables and not from memory.
 
@@ -54,7 +54,6 @@ def make_report(
 
     Raises:
         IntegrityError: the accounts do not balance.
-        ConfigError: the truth table cannot be read.
     """
     duplicates, rejected = read_duplicates(finished), pq.read_table(finished.groups.root / "rejected.parquet")
     read = sum(pq.read_metadata(path).num_rows for path in finished.thumbnails.paths(".parquet"))
@@ -85,7 +84,7 @@ def make_report(
     }
     if truth is not None:
         kept_for = dict(zip(duplicates["key"].to_pylist(), duplicates["kept_key"].to_pylist(), strict=True))
-        report["truth"] = _describe(judge(read_truth(truth), kept_for))
+        report["truth"] = _describe(judge(truth, kept_for))
     return report
 
 

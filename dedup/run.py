@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dedup.truth import read_truth
 from pipelines.cli import (
     DataRoot,
     Debug,
@@ -23,9 +24,12 @@ from pipelines.cli import (
     run_app,
     set_up_output,
 )
+from pipelines.errors import ConfigError
 from pipelines.executors import LocalExecutor
-from pipelines.registry import load_registry, locate_source
+from pipelines.registry import locate_source
 from pipelines.stage import dataset_lock
+
+STAGES = ("thumbnails", "encoder", "codes", "pairs", "groups", "clean")
 
 app = new_app("De-duplicate a data set with semantic hashes.")
 logger = logging.getLogger(__name__)
@@ -42,7 +46,10 @@ def main(
     profile: Annotated[str, typer.Option(help="default, or paper: equal codes, to the letter.")] = "default",
     radius: Annotated[int | None, typer.Option(help="Bits in which codes of near-duplicates may differ.")] = None,
     seed: Annotated[int, typer.Option(help="Of the encoder's weights, noise and sample.")] = 0,
-    truth: Annotated[Path | None, typer.Option(help="CSV of known near-duplicates: recall stands in the report.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the encoder's fit.", show_default="the profile's")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="CSV of known near-duplicates, for recall in the report.")] = None,
     workers: Workers = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the encoder is fitted.")] = "auto",
     shard_size: Annotated[
@@ -74,8 +81,14 @@ def main(
 
     root = data_root / dataset
     records = locate_source(dataset, source, data_root)
+    require_source_outside(source, root)
+    records.digest()  # a source that cannot be read is said before anything is made
+    known = read_truth(truth) if truth else None
     deduplication = Deduplication(
-        records, choose_profile(profile, seed=seed, radius=radius), device=device, shard_size=shard_size
+        records,
+        choose_profile(profile, seed=seed, radius=radius, steps=steps),
+        device=device,
+        shard_size=shard_size,
     )
     if dry_run:
         _print_plan(deduplication.plan(root), root)
@@ -86,10 +99,23 @@ def main(
         logger.info("%s with profile %s into %s", records.name, profile, root)
         finished = deduplication.run(root, executor, progress)
         matching = deduplication.profile.matching
-        report = make_report(dataset, records.name, profile, matching.radius, finished, truth)
+        report = make_report(dataset, records.name, profile, matching.radius, finished, known)
         write_report(report, finished, root)
         publish(finished, root)
     _print_report(report, root, time.perf_counter() - started)
+
+
+def require_source_outside(uri: str | None, root: Path) -> None:
+    """Refuse a source that stands in a folder which a stage of this run would make anew.
+
+    Raises:
+        ConfigError: it does.
+    """
+    path = Path(uri.partition(":")[2]).expanduser().resolve() if uri else None
+    if path is not None and any(path.is_relative_to((root / stage).resolve()) for stage in STAGES):
+        raise ConfigError(
+            f"the source {uri} is what this run would write", hint="give the result another DATASET name"
+        )
 
 
 def _print_plan(plan: Iterable[tuple[str, str]], root: Path) -> None:
@@ -111,12 +137,22 @@ def _print_report(report: dict[str, Any], root: Path, seconds: float) -> None:
     if truth:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for kind, row in truth["by_kind"].items():
-            table.add_row(f"  {kind}", f"{row['found']:,} of {row['planted']:,}", f"{row['found'] / row['planted']:.1%}")
-        table.add_row("  [bold]recall[/]", f"{truth['found']:,} of {truth['planted']:,}", f"[bold]{truth['recall']:.1%}[/]")
+            table.add_row(
+                f"  {kind}", f"{row['found']:,} of {row['planted']:,}", f"{row['found'] / row['planted']:.1%}"
+            )
+        table.add_row(
+            "  [bold]recall[/]", f"{truth['found']:,} of {truth['planted']:,}", f"[bold]{truth['recall']:.1%}[/]"
+        )
         console.print(table)
-        console.print(f"  {len(truth['across'])} of {truth['dropped']:,} dropped stand with another picture of the table")
+        console.print(
+            f"  {len(truth['across'])} of {truth['dropped']:,} dropped stand with another picture of the table"
+        )
     for name, path in (("clean shards", "clean"), ("report", "report/index.html")):
         console.print(f"  {name:<13} {root / path}", soft_wrap=True)
+
+
+def _share(part: int, whole: int) -> tuple[str, str]:
+    return f"{part:,} of {whole:,}", f"{part / whole:.1%}"
 
 
 if __name__ == "__main__":

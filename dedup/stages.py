@@ -40,7 +40,9 @@ DUPLICATES = pa.schema(
         ("rule", pa.string()),
     ]
 )
-REJECTED = pa.schema([("key", pa.string()), ("reason", pa.string()), ("size_bytes", pa.int64()), ("sha256", pa.string())])
+REJECTED = pa.schema(
+    [("key", pa.string()), ("reason", pa.string()), ("size_bytes", pa.int64()), ("sha256", pa.string())]
+)
 EXHIBITS = pa.schema([("section", pa.string()), ("number", pa.int32()), ("key", pa.string())])
 EXHIBITED_PAIRS, EXHIBITED_GROUPS, EXHIBITED_PER_GROUP = 24, 12, 6
 
@@ -64,7 +66,9 @@ class EncoderStage:
         (manifest,) = task.payload
         thumbnails = ArrayShards(manifest)
         if not len(thumbnails):
-            raise SourceError("none of the source's images can be used", hint="rejected reasons: see thumbnails/*.parquet")
+            raise SourceError(
+                "no image of the source can be used", hint=f"each has its reason in {manifest.root}/*.parquet"
+            )
         generator = np.random.default_rng([self.config.seed, len(thumbnails)])
         size = min(self.config.sample_size, len(thumbnails))
         sample = thumbnails.take(np.sort(generator.choice(len(thumbnails), size, replace=False)))
@@ -162,7 +166,7 @@ class GroupStage:
         near = np.load(pairs.paths("pairs.npy")[0])
 
         def verify(a: Indices, b: Indices) -> npt.NDArray[np.bool_]:
-            same = copy_of[a] == copy_of[b]
+            same = np.asarray(copy_of[a] == copy_of[b])
             undecided = np.flatnonzero(~same & ~images.flat[a] & ~images.flat[b])
             same[undecided] = images.decide(a[undecided], b[undecided], self.matching)
             return same
@@ -181,7 +185,7 @@ class GroupStage:
             "split_off": groups.split_off,
         }
         (out / "summary.json").write_text(json.dumps(summary))
-        return duplicates.num_rows
+        return int(duplicates.num_rows)
 
     def _describe(self, groups: Groups, images: "Images", copy_of: Indices, keys: pa.ChunkedArray) -> pa.Table:
         """The table of dropped images, by key."""
@@ -189,7 +193,9 @@ class GroupStage:
         kept = groups.keeper[dropped]
         distance, mirrored = images.distance(dropped, kept)
         same_bytes = copy_of[dropped] == copy_of[kept]
-        by_code = np.where(mirrored, "near_mirrored", "near") if self.matching.verified else np.full(len(kept), "equal_codes")
+        by_code = (
+            np.where(mirrored, "near_mirrored", "near") if self.matching.verified else np.full(len(kept), "equal_codes")
+        )
         kept_keys = keys.take(pa.array(kept))
         table = pa.table(
             [
@@ -227,7 +233,7 @@ class Images:
         return np.asarray((self.codes[a] == self.codes[b]).all(axis=1))
 
     def verify(self, a: Indices, b: Indices) -> npt.NDArray[np.bool_]:
-        """Whether the thumbnails of images ``a`` and ``b`` show one picture, bool (P,); in blocks, in bounded memory."""
+        """Whether the thumbnails of images ``a`` and ``b`` show one picture, bool (P,); block by block."""
         passed = np.zeros(len(a), np.bool_)
         for start in range(0, len(a), BLOCK):
             block = slice(start, start + BLOCK)

@@ -10,6 +10,8 @@ from pipelines.errors import ConfigError
 # Rows of these kinds are no near-duplicates to be found: pictures as such, odd ones, and values that are no pictures.
 NOT_PLANTED = ("original", "odd:", "broken:")
 
+Truth = Mapping[str, tuple[str, str]]  # key → (key of the picture that it copies or shows, kind)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -33,7 +35,7 @@ class Verdict:
         return sum(self.found.values()) / max(1, sum(self.planted.values()))
 
 
-def read_truth(path: Path) -> dict[str, tuple[str, str]]:
+def read_truth(path: Path) -> Truth:
     """Read a CSV with columns ``key``, ``duplicate_of`` (empty: of none) and ``what`` as key → (duplicate_of, what).
 
     Raises:
@@ -50,7 +52,7 @@ def read_truth(path: Path) -> dict[str, tuple[str, str]]:
         ) from error
 
 
-def judge(truth: Mapping[str, tuple[str, str]], kept_for: Mapping[str, str]) -> Verdict:
+def judge(truth: Truth, kept_for: Mapping[str, str]) -> Verdict:
     """Compare a run with the truth.
 
     Args:

@@ -218,7 +218,7 @@ def _require_continuation(response: requests.Response, download: Download, wante
     offset, total_bytes, validator = wanted
     found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     same_version = _validator(response) in {"", validator}
-    if same_version and found and int(found[1]) == offset and found[2] in {"*", str(total_bytes or "*")}:
+    if same_version and found and int(found[1]) == offset and (not total_bytes or found[2] in {"*", str(total_bytes)}):
         return
     _discard(download)
     raise _BrokenOff("the server went on with another file")

@@ -122,13 +122,14 @@ class ShardsSource:
         return read_shard(Path(self.path) / str(split.where[0]))
 
     def _manifest(self) -> Manifest:
+        hint = "run the command that makes them to its end, or read plain tars with webdataset:"
         try:
-            return Manifest.load(Path(self.path))
+            manifest = Manifest.load(Path(self.path))
         except (FileNotFoundError, NotADirectoryError):
-            raise SourceError(
-                f"no finished shards in {self.path} (no manifest.json there)",
-                hint="run the command that makes them to its end, or read plain tars with webdataset:",
-            ) from None
+            raise SourceError(f"no finished shards in {self.path} (no manifest.json there)", hint=hint) from None
+        if not manifest.paths(".tar"):
+            raise SourceError(f"the finished stage in {self.path} holds no images", hint=hint)
+        return manifest
 
 
 def _open_tar(path: str | Path, file: IO[bytes] | None = None) -> tarfile.TarFile:

@@ -1,0 +1,16 @@
+"""Command: ``cleanshards``, the commands of all packages under one name."""
+
+import dedup.run
+import pipelines.run
+import train.run
+from pipelines.cli import new_app, run_app
+
+app = new_app("From raw image sources to clean, de-duplicated training shards, and a DCGAN trained on them.")
+app.add_typer(pipelines.run.app)
+app.command("dedup")(dedup.run.main)
+app.command("train", help=train.run.HELP)(train.run.main)
+
+
+def main() -> None:
+    """Run the console script."""
+    run_app(app, "cleanshards")

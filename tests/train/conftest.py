@@ -1,0 +1,81 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+from pipelines.cli import run_app
+from pipelines.manifest import File, Manifest, Shard, hash_file
+from pipelines.record import Record
+from pipelines.shards import ShardWriter
+from train.run import app
+
+SHARD_IMAGES = (30, 36)
+
+torch.set_num_threads(1)  # networks this small only wait for one another's threads where the machine is busy
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a first call into torch takes its time
+hypothesis.settings.load_profile("no deadline")
+
+
+def make_png(seed: int) -> bytes:
+    """A picture of two colours and a gradient, 40 by 48 pixels."""
+    rng = np.random.default_rng(seed)
+    image = np.full((40, 48, 3), rng.integers(0, 256, 3), np.uint8)
+    image[rng.integers(10, 30) :] = rng.integers(0, 256, 3)
+    image[:, :, 0] += np.arange(48, dtype=np.uint8)
+    _, encoded = cv2.imencode(".png", image)
+    return encoded.tobytes()
+
+
+def write_clean(folder: Path, shard_images: tuple[int, ...]) -> Manifest:
+    folder.mkdir(parents=True)
+    shards = []
+    for i, images in enumerate(shard_images):
+        name = f"{i:05d}"
+        with ShardWriter(folder, name) as writer:
+            for j in range(images):
+                writer.add(Record(f"{i}-{j}", make_png(1000 * i + j)))
+        paths = [folder / f"{name}{suffix}" for suffix in (".parquet", ".tar")]
+        files = tuple(File(path.name, path.stat().st_size, hash_file(path)) for path in paths)
+        shards.append(Shard(name, images, files))
+    manifest = Manifest(folder, "clean", "fingerprint", tuple(shards))
+    manifest.save()
+    return manifest
+
+
+@pytest.fixture(name="make_png")
+def make_png_fixture() -> Callable[[int], bytes]:
+    return make_png
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Manifest:
+    """A finished clean set of two shards, whose j-th image of shard i is ``make_png(1000 * i + j)``."""
+    return write_clean(tmp_path / "clean", SHARD_IMAGES)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """A data root that holds the finished clean set ``rooms``."""
+    write_clean(tmp_path / "data" / "rooms" / "clean", SHARD_IMAGES)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, data_root: Path) -> Callable[..., int]:
+    """`python -m train.run` in this process; returns its exit code."""
+    monkeypatch.setenv("CLEANSHARDS_DATA", str(data_root))
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train/run.py", *arguments])
+        with pytest.raises(SystemExit) as exit_info:
+            run_app(app, "python -m train.run")
+        assert isinstance(exit_info.value.code, int)
+        return exit_info.value.code
+
+    return call

@@ -1,0 +1,152 @@
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.errors import TrainingError
+from train import checkpoint
+from train.checkpoint import TrainingState
+from train.config import Loss, ModelConfig, TrainConfig, Updates
+from train.data import PackedImages
+from train.loop import take_turns, train
+
+CPU = torch.device("cpu")
+MINIBATCHES = 5  # in an epoch of `images`
+MODEL = ModelConfig(resolution=32, z_size=8, generator_width=4, discriminator_width=4)
+CONFIG = TrainConfig(model=MODEL, batch_size=8, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def images() -> PackedImages:
+    pixels = np.random.default_rng(0).integers(0, 256, (8 * MINIBATCHES + 3, 32, 32, 3), np.uint8)
+    return PackedImages([pixels], 32, "digest")
+
+
+def prepare(folder: Path) -> Path:
+    (folder / "samples").mkdir(parents=True)
+    return folder
+
+
+def stop_after(minibatches: int) -> Callable[[], bool]:
+    calls = itertools.count(1)
+    return lambda: next(calls) >= minibatches
+
+
+def weights(state: TrainingState) -> list[torch.Tensor]:
+    return [*state.generator.state_dict().values(), *state.discriminator.state_dict().values()]
+
+
+def read_rows(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "images_per_s"} for row in rows]
+
+
+def resume(config: TrainConfig, folder: Path) -> TrainingState:
+    state = TrainingState.begin(config, "digest", CPU)
+    state.restore(checkpoint.read(checkpoint.find_checkpoints(folder)[-1]))
+    return state
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7])
+@pytest.mark.parametrize("updates", Updates)
+def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
+    images: PackedImages, tmp_path: Path, stop: int, updates: Updates
+) -> None:
+    config = TrainConfig(model=MODEL, batch_size=8, epochs=2, updates=updates, gradient_l2=1e-5)
+    whole, parts = prepare(tmp_path / "whole"), prepare(tmp_path / "parts")
+    undisturbed = TrainingState.begin(config, "digest", CPU)
+    assert train(undisturbed, images, whole, device=CPU)
+
+    assert not train(
+        TrainingState.begin(config, "digest", CPU), images, parts, device=CPU, should_stop=stop_after(stop)
+    )
+    torch.rand(7)  # another process would have another global generator
+    resumed = resume(config, parts)
+    assert resumed.images_seen == stop * config.batch_size
+    assert train(resumed, images, parts, device=CPU)
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(undisturbed), weights(resumed), strict=True))
+    assert read_rows(whole) == read_rows(parts)
+    assert (whole / "samples.png").read_bytes() == (parts / "samples.png").read_bytes()
+
+
+def test_every_epoch_leaves_a_row_a_grid_and_a_checkpoint(images: PackedImages, tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    seen: list[int] = []
+    state = TrainingState.begin(CONFIG, "digest", CPU)
+    assert train(state, images, folder, device=CPU, watch=lambda images_seen, row: seen.append(images_seen))
+    assert seen == [8 * i for i in range(1, 2 * MINIBATCHES + 1)]
+    rows = read_rows(folder)
+    assert [(row["images"], row["epoch"]) for row in rows] == [(40, 1), (80, 2)]
+    assert rows[0].keys() == {"images", "epoch", "value", "d_real", "d_fake", "generator_loss"}
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
+    assert [path.stem for path in checkpoint.find_checkpoints(folder)] == ["000000000040", "000000000080"]
+
+
+def test_an_untrained_discriminator_knows_little(images: PackedImages, tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    state = TrainingState.begin(CONFIG, "digest", CPU)
+    train(state, images, folder, device=CPU, should_stop=stop_after(1))
+    (value,) = state.measures.fetch()["value"]
+    assert value[1] == pytest.approx(-np.log(4), abs=0.2)
+
+
+def test_take_turns() -> None:
+    def turns(**fields: object) -> list[tuple[bool, bool]]:
+        config = TrainConfig(**fields)  # type: ignore[arg-type]
+        return [take_turns(minibatch, config) for minibatch in range(6)]
+
+    both, d, g = (True, True), (True, False), (False, True)
+    assert turns() == [both] * 6
+    assert turns(discriminator_steps=3) == [d, d, both, d, d, both]
+    assert turns(updates=Updates.ALTERNATE) == [g, d, g, d, g, d]
+    assert turns(updates=Updates.ALTERNATE, discriminator_steps=2) == [g, d, d, g, d, d]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"loss": Loss.MINIMAX},
+        {"discriminator_steps": 2},
+        {"discriminator_steps": 9},
+        {"updates": Updates.ALTERNATE, "discriminator_steps": 2},
+    ],
+)
+def test_other_ways_to_train_run(images: PackedImages, tmp_path: Path, fields: dict[str, object]) -> None:
+    config = TrainConfig(model=MODEL, batch_size=8, epochs=2, **fields)  # type: ignore[arg-type]
+    state = TrainingState.begin(config, "digest", CPU)
+    assert train(state, images, prepare(tmp_path), device=CPU)
+    assert all(bool(tensor.isfinite().all()) for tensor in weights(state))
+
+
+def test_only_the_network_whose_turn_it_is_changes(images: PackedImages, tmp_path: Path) -> None:
+    config = TrainConfig(model=MODEL, batch_size=8, epochs=1, updates=Updates.ALTERNATE)
+    state = TrainingState.begin(config, "digest", CPU)
+    before = [parameter.clone() for parameter in state.discriminator.parameters()]
+    train(state, images, prepare(tmp_path), device=CPU, should_stop=stop_after(1))
+    assert all(torch.equal(a, b) for a, b in zip(before, state.discriminator.parameters(), strict=True))
+    initial = TrainingState.begin(config, "digest", CPU).generator.parameters()
+    assert not any(torch.equal(a, b) for a, b in zip(initial, state.generator.parameters(), strict=True))
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(images: PackedImages, tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    state = TrainingState.begin(CONFIG, "digest", CPU)
+    train(state, images, folder, device=CPU, should_stop=stop_after(3))
+    good = {path: path.read_bytes() for path in checkpoint.find_checkpoints(folder)}
+    with torch.no_grad():
+        next(state.generator.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"value became nan at image 32"):
+        train(state, images, folder, device=CPU)
+    assert {path: path.read_bytes() for path in checkpoint.find_checkpoints(folder)} == good
+
+
+def test_checkpoints_come_within_an_epoch_too(images: PackedImages, tmp_path: Path) -> None:
+    folder = prepare(tmp_path)
+    ticks = itertools.count(0, 301)
+    train(TrainingState.begin(CONFIG, "digest", CPU), images, folder, device=CPU, clock=lambda: float(next(ticks)))
+    assert any(int(path.stem) % 40 for path in checkpoint.find_checkpoints(folder))
