@@ -10,6 +10,8 @@ import shutil
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -67,7 +69,7 @@ def download_lmdb(
         _unpack(spec, zipped.target, folder, report)
         if not keep_zip:
             zipped.target.unlink()
-    images = _count_images(folder)
+    images = count_images(folder)
     _require_all(spec, images, folder)
     return images
 
@@ -93,33 +95,40 @@ def _verify_hash(spec: DatasetSpec, zip_path: Path, report: Report) -> None:
 
 def _unpack(spec: DatasetSpec, zip_path: Path, folder: Path, report: Report) -> None:
     """Unpack ``data.mdb`` and publish it as ``folder``. No name in the zip is ever used as a path."""
-    unpacking = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(unpacking, ignore_errors=True)
     try:
-        with zipfile.ZipFile(zip_path) as archive:
+        with zipfile.ZipFile(zip_path) as archive, published(folder) as unpacking:
             members = [info for info in archive.infolist() if info.filename.rpartition("/")[2] == DATA_FILE]
             if len(members) != 1:
                 raise zipfile.BadZipFile(f"it holds {len(members)} files called {DATA_FILE} instead of one")
             total_bytes = members[0].file_size
             require_room(folder.parent, total_bytes, f"unpacking {zip_path.name}")
-            unpacking.mkdir()
             with archive.open(members[0]) as packed, (unpacking / DATA_FILE).open("wb") as file:
                 while chunk := packed.read(CHUNK_BYTES):  # its end is where zipfile checks the CRC
                     file.write(chunk)
                     report("unpacking", file.tell(), total_bytes)
                 file.flush()
                 os.fsync(file.fileno())
-        _require_all(spec, _count_images(unpacking), zip_path)
-        unpacking.replace(folder)
-        sync_folder(folder.parent)
+            _require_all(spec, count_images(unpacking), zip_path)
     except _BAD_ZIP as error:
         _refuse(zip_path, f"is damaged ({error})")
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which becomes ``folder`` when the block ends well, and goes when it does not."""
+    filling = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(filling, ignore_errors=True)
+    try:
+        filling.mkdir(parents=True)
+        yield filling
+        filling.replace(folder)
+        sync_folder(folder.parent)
     finally:
-        shutil.rmtree(unpacking, ignore_errors=True)
+        shutil.rmtree(filling, ignore_errors=True)
 
 
-def _count_images(folder: Path) -> int:
-    """Entries of the LMDB in ``folder``."""
+def count_images(folder: Path) -> int:
+    """Entries of the LMDB in ``folder``; DownloadError where there is none."""
     try:
         with lmdb.open(str(folder), readonly=True, lock=False) as environment:
             return int(environment.stat()["entries"])

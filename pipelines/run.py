@@ -36,7 +36,7 @@ from pipelines.cli import (
 )
 from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
-from pipelines.lsun import download_lmdb, plan_download
+from pipelines.lsun import count_images, download_lmdb, plan_download, published
 from pipelines.manifest import MANIFEST_NAME, Manifest, hash_file
 from pipelines.registry import DEFAULT_DATA_ROOT, DatasetSpec, describe_download, how_to_get, load_registry
 from pipelines.stage import dataset_lock
@@ -109,7 +109,7 @@ def download(
         return
     with dataset_lock(data_root / name, f"python -m pipelines.run download {name}"):
         if spec.rendered:
-            images = _render(spec, path)
+            images = _render(path)
         else:
             with _progress_bars(quiet) as report:
                 images = download_lmdb(spec, data_root, keep_zip=keep_zip, report=report)
@@ -240,6 +240,16 @@ def _print_plan(spec: DatasetSpec, data_root: Path) -> None:
         done = f", of which {format_bytes(fetched_bytes)} are here" if fetched_bytes else ""
         console.print(f"would fetch {spec.url} ({describe_download(spec)}{done})", markup=False, soft_wrap=True)
         console.print(f"and unpack it to {path}", markup=False, soft_wrap=True)
+
+
+def _render(path: Path) -> int:
+    """Render the demo, unless it is there; returns how many images it holds."""
+    from pipelines.synthetic import write_rooms  # takes OpenCV along, for which the other commands need not wait
+
+    if not path.exists():
+        with published(path) as folder:
+            write_rooms(folder)
+    return count_images(path)
 
 
 @contextmanager

@@ -69,6 +69,26 @@ class WithoutValidator(Publisher):
     etag = ""
 
 
+class WithoutLength(Publisher):
+    """Says where the file ends by hanging up alone."""
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
+        super().send(status, body, {**(headers or {}), "Content-Length": ""})
+        self.hang_up()
+
+
+class SendsTooMuch(Publisher):
+    """Its ranges hold a byte more than they should, until it is asked for the whole."""
+
+    def answer(self) -> None:
+        start = self.wanted_start()
+        if start is None:
+            super().answer()
+        else:
+            last = len(self.content) - 1
+            self.send(206, self.content[start:] + b"!", {"Content-Range": f"bytes {start}-{last}/{last + 1}"})
+
+
 class CutsConnection(Publisher):
     """Breaks off after ``most`` bytes of each answer."""
 
@@ -106,6 +126,19 @@ class SendsWebPage(Publisher):
 class Stalls(Publisher):
     def answer(self) -> None:
         time.sleep(0.3)
+        self.hang_up()
+
+
+class StallsHalfway(Publisher):
+    """Sends the first half of its first answer and then nothing, with the connection open."""
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
+        if len(self.asked) > 1:
+            super().send(status, body, headers)
+            return
+        super().send(status, body[: len(body) // 2], headers, len(body))
+        while len(self.asked) == 1:
+            time.sleep(0.02)
         self.hang_up()
 
 

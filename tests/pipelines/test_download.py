@@ -16,8 +16,10 @@ from loopback import (
     Publisher,
     RefusesRanges,
     SendsNothing,
+    SendsTooMuch,
     SendsWebPage,
     Stalls,
+    WithoutLength,
     WithoutRanges,
     WithoutValidator,
     serve,
@@ -56,6 +58,12 @@ def test_file_arrives_whole(tmp_path: Path, kind: type[Publisher]) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_file_of_unknown_length_ends_where_the_server_hangs_up(tmp_path: Path) -> None:
+    with serve(WithoutLength, CONTENT) as (url, _):
+        fetch(Download(url, tmp_path / "file.zip", b"PK"), patience=HASTY)
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
 def test_what_is_there_is_not_asked_for(tmp_path: Path) -> None:
     (tmp_path / "file.zip").write_bytes(b"PK")
     with serve(Publisher, CONTENT) as (url, asked):
@@ -70,6 +78,7 @@ def test_what_is_there_is_not_asked_for(tmp_path: Path) -> None:
         (WithoutRanges, [REST]),
         (CutsConnection, [f"bytes={n * CHUNK_BYTES}-" for n in (1, 2, 3)]),
         (RefusesRanges, [REST, ""]),
+        (SendsTooMuch, [REST, ""]),
         (GoesOnWithAnother, [REST, ""]),
     ],
 )

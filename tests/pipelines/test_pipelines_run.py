@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers import WriteNumbers, jpeg, write_lmdb
-from loopback import CutsConnection, IsMissing, Publisher, SendsWebPage, serve, zipped_lmdb
+from helpers import WriteNumbers, jpeg, wait_until, write_lmdb
+from loopback import CutsConnection, IsMissing, Publisher, SendsWebPage, StallsHalfway, serve, zipped_lmdb
 
 from pipelines.cli import run_app
 from pipelines.download import CHUNK_BYTES
@@ -134,6 +134,23 @@ def test_download_fetches_verifies_and_unpacks(program: Command, tmp_path: Path)
         assert "50 images in data/rooms/raw/rooms_train_lmdb" in done.stdout
         assert "next: python -m dedup.run rooms" in done.stdout
         assert asked == ["", f"bytes={4 * CHUNK_BYTES}-"]
+    assert [path.name for path in (tmp_path / "data/rooms/raw").iterdir()] == ["rooms_train_lmdb"]
+
+
+def test_killed_download_goes_on(program: Command, tmp_path: Path) -> None:
+    part = tmp_path / "data/rooms/raw/rooms_train_lmdb.zip.part"
+    with serve(StallsHalfway, ZIP) as (url, asked):
+        register(tmp_path, url)
+        command = [sys.executable, "-m", "pipelines.run", "download", "rooms", "--data-root", "data", "--quiet"]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": "127.0.0.1"}
+        with subprocess.Popen(command, cwd=tmp_path, env=environment) as killed:
+            assert wait_until(lambda: part.exists() and part.stat().st_size >= CHUNK_BYTES)
+            killed.kill()
+        assert not (tmp_path / "data/rooms/raw/rooms_train_lmdb").exists()
+        reached = part.stat().st_size
+        done = program("download", "rooms")
+    assert done.returncode == 0, done.stderr
+    assert asked == ["", f"bytes={reached}-"]
     assert [path.name for path in (tmp_path / "data/rooms/raw").iterdir()] == ["rooms_train_lmdb"]
 
 
