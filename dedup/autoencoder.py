@@ -42,7 +42,7 @@ class EncoderConfig:
         masked: share of values that "noise" sets to 0.
         noise_std: of the Gaussian of "noise", pixels in [0, 1].
         dropout: share of code units dropped while fitting.
-        normalised: whether each picture is brought to mean 0 and standard deviation 1 first.
+        normalised: whether each picture is brought to mean 0 and standard deviation 1, or else pixels to [-1, 1].
         contrast: weight of the contrastive term beside the reconstruction error; 0 leaves it out.
         temperature: of the contrastive term; the lower, the more the hardest wrong match of a batch counts.
         balanced: whether each unit's bias is finally set so that half of the pictures switch it on.
@@ -71,7 +71,7 @@ class EncoderConfig:
         if self.corruption not in ("noise", "near_duplicates"):
             raise ValueError(f"corruption must be noise or near_duplicates, not {self.corruption!r}")
         if not (0 <= self.masked < 1 and 0 <= self.dropout < 1):
-            raise ValueError("masked and dropout are shares, from 0 to below 1")
+            raise ValueError("masked and dropout are shares and must be from 0 to below 1")
         if self.noise_std < 0 or self.contrast < 0 or self.temperature <= 0 or self.learning_rate <= 0:
             raise ValueError("noise_std and contrast must not be negative; temperature and learning_rate be positive")
         if min(self.steps, self.batch_size, self.sample_size) < 1 or self.seed < 0:
@@ -88,7 +88,7 @@ PAPER = EncoderConfig(
     contrast=0.0,
     temperature=1.0,
     balanced=False,
-    steps=1500,
+    steps=1000,
     batch_size=256,
     learning_rate=1e-3,
     sample_size=200_000,
@@ -238,9 +238,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def _prepare(pixels: Tensor, normalised: bool) -> Tensor:
-    """Turn (B, 3072) uint8 into what the net sees, float64: pixels in [0, 1], normalised per picture if asked."""
+    """Turn (B, 3072) uint8 into what the net sees, float64: normalised per picture, or scaled to [-1, 1]."""
     if not normalised:
-        return pixels.double() / 255
+        return pixels.double() / 127.5 - 1
     total = pixels.sum(dim=1, keepdim=True, dtype=torch.int64)
     squares = pixels.int().square().sum(dim=1, keepdim=True)
     mean = total.double() / PIXELS
@@ -252,7 +252,7 @@ def _flatten(pictures: Tensor, normalised: bool) -> Tensor:
     """Turn (B, 3, 32, 32) in [0, 1] into what the net sees, (B, 3072) float32, channels last as thumbnails are."""
     rows = pictures.permute(0, 2, 3, 1).reshape(len(pictures), PIXELS)
     if not normalised:
-        return rows
+        return rows * 2 - 1
     std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=0)
     return (rows - mean) / (std + _STD_FLOOR)
 

@@ -11,7 +11,7 @@ CODE_BITS = 128
 CODE_BYTES = CODE_BITS // 8
 THUMBNAIL_SHAPE = (32, 32, 3)
 
-# A white page with a little compression noise has a spread of 1 to 3 grey levels; the greyest fog worth matching, above 5.
+# A white page with a little compression noise spreads over 1 to 3 levels; the greyest fog worth matching, over 5.
 FLAT_STD_LEVELS = 4.0
 _BATCH_ROWS = 4096
 
@@ -48,7 +48,7 @@ def flat_mask(thumbnails: NDArray[np.uint8], min_std_levels: float = FLAT_STD_LE
 
 
 def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """See (N, 16) uint8 codes as (N, 2) uint64, big-endian in value, so that the order of words is the order of bytes."""
+    """Read (N, 16) uint8 codes as (N, 2) uint64, first byte highest, so that words sort as bytes do."""
     check_codes(codes)
     return np.ascontiguousarray(codes).view(">u8").astype(np.uint64)
 
@@ -57,4 +57,4 @@ def hamming_distance(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArr
     """Count the differing bits, row by row, of two (N, 16) uint8 arrays of codes: (N,) int64, 0 to 128."""
     check_codes(left)
     check_codes(right)
-    return np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64)
+    return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64))

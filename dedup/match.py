@@ -147,11 +147,11 @@ def choose_radius(
 
 def _distance(left: Words, right: Words) -> NDArray[np.uint8]:
     """Hamming distances of rows of two words: (P,) uint8."""
-    return np.bitwise_count(left[:, 0] ^ right[:, 0]) + np.bitwise_count(left[:, 1] ^ right[:, 1])
+    return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.uint8))
 
 
 def _equal_classes(words: Words) -> tuple[Indices, Indices, Indices]:
-    """Sort rows by code, then index: the order, where each class of equal codes starts in it, and each place's class."""
+    """Sort rows by code, then index: the order, where each class of equal codes starts, and each place's class."""
     order = np.lexsort((words[:, 1], words[:, 0])).astype(np.int64)
     ordered = words[order]
     new = np.ones(len(words), np.bool_)

@@ -12,12 +12,15 @@ class Matching:
     """How pairs of duplicates are found.
 
     Attributes:
-        radius: bits of 128 in which the codes of a candidate pair may differ. 0: equal codes are duplicates, unseen.
+        radius: bits of 128 in which the codes of a candidate pair may differ, at most. 0: equal codes are duplicates.
         verified: whether a candidate must also pass on the thumbnails, and mirrored pictures are looked for.
+        chance_pairs: unrelated candidates per image that are worth verifying; the radius shrinks in a set so large
+            that chance would bring more. None: the radius stays.
     """
 
     radius: int
     verified: bool
+    chance_pairs: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.radius <= 64:
@@ -37,7 +40,7 @@ PROFILES: Mapping[str, Profile] = {
     # The paper's section 4.1.1 to the letter: a duplicate is what has the same 128-bit code.
     "paper": Profile("paper", PAPER, Matching(radius=0, verified=False)),
     # The same net and codes; trained on the family of near-duplicates, searched in a radius, verified on thumbnails.
-    "default": Profile("default", DEFAULT, Matching(radius=16, verified=True)),
+    "default": Profile("default", DEFAULT, Matching(radius=24, verified=True, chance_pairs=4.0)),
 }
 
 
@@ -53,6 +56,6 @@ def choose_profile(name: str, *, seed: int, radius: int | None = None, steps: in
     if radius is not None:
         if not profile.matching.verified:
             raise ConfigError(f"profile {name} takes equal codes and no --radius", hint="leave one of the two out")
-        profile = replace(profile, matching=replace(profile.matching, radius=radius))
+        profile = replace(profile, matching=replace(profile.matching, radius=radius, chance_pairs=None))
     encoder = replace(profile.encoder, seed=seed, steps=steps or profile.encoder.steps)
     return replace(profile, encoder=encoder)

@@ -43,14 +43,14 @@ class Finished:
 
 
 def make_report(
-    dataset: str, source: str, profile: str, radius: int, finished: Finished, truth: Truth | None = None
+    dataset: str, source: str, profile: str, finished: Finished, truth: Truth | None = None
 ) -> dict[str, Any]:
     """Count everything, from the tables and not from memory.
 
     Returns:
-        The content of ``report.json``: dataset, source, profile, radius, read, kept, dropped, rejected, groups, flat,
-        split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder_sha256, fingerprint,
-        and, with a truth table, truth.
+        The content of ``report.json``: dataset, source, profile, radius, candidates, read, kept, dropped, rejected,
+        groups, flat, split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder_sha256,
+        fingerprint, version and, with a truth table, truth.
 
     Raises:
         IntegrityError: the accounts do not balance.
@@ -72,7 +72,7 @@ def make_report(
         "dataset": dataset,
         "source": source,
         "profile": profile,
-        "radius": radius,
+        **json.loads((finished.pairs.root / "search.json").read_bytes()),
         **accounts,
         **json.loads((finished.groups.root / "summary.json").read_bytes()),
         "rejected_by_reason": _count(rejected["reason"]),

@@ -44,7 +44,9 @@ def main(
     ] = None,
     data_root: DataRoot = Path("data"),
     profile: Annotated[str, typer.Option(help="default, or paper: equal codes, to the letter.")] = "default",
-    radius: Annotated[int | None, typer.Option(help="Bits in which codes of near-duplicates may differ.")] = None,
+    radius: Annotated[
+        int | None, typer.Option(help="Bits in which the codes of a pair may differ.", show_default="at most 24")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the encoder's weights, noise and sample.")] = 0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the encoder's fit.", show_default="the profile's")
@@ -60,18 +62,25 @@ def main(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """De-duplicate DATASET: thumbnails, a 3072-128-3072 denoising autoencoder, 128-bit codes, groups, clean shards.
+    """De-duplicate DATASET with 128-bit semantic hashes, in linear time.
 
-    Results go to [bold]DATA_ROOT/DATASET[/]: [bold]clean/[/] (WebDataset tars, a parquet beside each),
-    [bold]duplicates.parquet[/], [bold]rejected.parquet[/], [bold]report.json[/] and [bold]report/index.html[/].
-    Nothing is ever written to the source. A run that was stopped or killed goes on where it was when the
-    same command is given again; a changed option runs again just what depends on it.
+    Thumbnails, a 3072-128-3072 denoising autoencoder, codes, groups, then
+    clean shards, all below [bold]DATA_ROOT/DATASET[/]:
+
+      clean/              WebDataset tars, a parquet beside each
+      duplicates.parquet  each dropped image, and the one kept for it
+      rejected.parquet    each image that cannot be used, and why
+      report/index.html   the accounts, with pictures; also report.json
+
+    Nothing is ever written to the source. A run that was stopped or killed
+    goes on where it was when the same command is given again; a changed
+    option runs again just what depends on it.
 
     Examples:
 
       python -m dedup.run lsun_bedroom
 
-      python -m dedup.run rooms --source lmdb:/data/rooms_lmdb --truth rooms_truth.csv
+      python -m dedup.run rooms --source lmdb:/data/rooms --truth rooms.csv
     """
     progress = set_up_output(verbose=verbose, quiet=quiet)
     # torch takes seconds to import: not for --help, and not in every worker, which imports this file too.
@@ -98,8 +107,7 @@ def main(
     with dataset_lock(root, shlex.join(["python -m dedup.run", *sys.argv[1:]])):
         logger.info("%s with profile %s into %s", records.name, profile, root)
         finished = deduplication.run(root, executor, progress)
-        matching = deduplication.profile.matching
-        report = make_report(dataset, records.name, profile, matching.radius, finished, known)
+        report = make_report(dataset, records.name, profile, finished, known)
         write_report(report, finished, root)
         publish(finished, root)
     _print_report(report, root, time.perf_counter() - started)
@@ -113,9 +121,7 @@ def require_source_outside(uri: str | None, root: Path) -> None:
     """
     path = Path(uri.partition(":")[2]).expanduser().resolve() if uri else None
     if path is not None and any(path.is_relative_to((root / stage).resolve()) for stage in STAGES):
-        raise ConfigError(
-            f"the source {uri} is what this run would write", hint="give the result another DATASET name"
-        )
+        raise ConfigError(f"the source {uri} is what this run would write", hint="give the result another DATASET name")
 
 
 def _print_plan(plan: Iterable[tuple[str, str]], root: Path) -> None:

@@ -6,7 +6,7 @@ among all usable ones, in the source's order; keys come back in when groups are 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dedup.autoencoder import EncoderConfig, fit_encoder, load_encoder, save_encoder
 from dedup.cluster import Groups, group_pairs
 from dedup.codes import flat_mask, hamming_distance
-from dedup.match import Pairs, equal_code_pairs, find_pairs
+from dedup.match import Pairs, choose_radius, equal_code_pairs, find_pairs
 from dedup.profiles import Matching
 from dedup.thumbnails import ArrayShards, read_rows, save_array
 from dedup.verify import THRESHOLD, score_pairs
@@ -112,7 +112,10 @@ class CodeStage:
 
 @dataclass(frozen=True, slots=True)
 class PairStage:
-    """Finds duplicates by code: ``pairs.npy``, int64 (P, 2), each pair verified as the profile asks."""
+    """Finds duplicates by code: ``pairs.npy``, int64 (P, 2), each pair verified as the profile asks.
+
+    ``search.json`` says the radius that was searched and how many candidates it brought.
+    """
 
     name: ClassVar[str] = "pairs"
     version: ClassVar[int] = 1
@@ -128,13 +131,19 @@ class PairStage:
         """Search, then verify block by block."""
         images = Images(*task.payload)
         textured = np.flatnonzero(~images.flat)
-        pairs = images.candidates(textured, self.matching, self.seed)
+        radius = self._choose_radius(images.codes[textured])
+        pairs = images.candidates(textured, replace(self.matching, radius=radius), self.seed)
         a, b = textured[pairs.a], textured[pairs.b]
         if self.matching.verified:
             passed = images.verify(a, b)
             a, b = a[passed], b[passed]
         save_array(out / "pairs.npy", np.stack([a, b], axis=1))
+        (out / "search.json").write_text(json.dumps({"radius": radius, "candidates": len(pairs)}))
         return len(a)
+
+    def _choose_radius(self, codes: npt.NDArray[np.uint8]) -> int:
+        chance_pairs, most = self.matching.chance_pairs, self.matching.radius
+        return most if chance_pairs is None else choose_radius(codes, chance_pairs, most=most, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)

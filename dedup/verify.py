@@ -68,8 +68,10 @@ def _score(first: Tensor, second: Tensor) -> Tensor:
     fine_first, fine_second = _soften(first), _soften(second)
     scores = _similarity(fine_first, fine_second, warp)
     doubtful = (scores < _SURE).nonzero().squeeze(1)
-    coarse = (_soften(functional.avg_pool2d(pictures[doubtful], 2)) for pictures in (first, second))
-    warp, agreement = _align(*coarse, warp[doubtful])
+    coarse_first, coarse_second = (
+        _soften(functional.avg_pool2d(pictures[doubtful], 2)) for pictures in (first, second)
+    )
+    warp, agreement = _align(coarse_first, coarse_second, warp[doubtful])
     hopeful = agreement >= _HOPELESS
     doubtful, warp = doubtful[hopeful], warp[hopeful]
     warp, _ = _align(fine_first[doubtful], fine_second[doubtful], warp)
@@ -139,7 +141,8 @@ def _align(first: Tensor, second: Tensor, warp: Tensor) -> tuple[Tensor, Tensor]
     across = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (side / 4)
     down = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (side / 4)
     slopes = torch.stack([across * place, down * place[:, None], across, down], dim=1).flatten(2)
-    slopes /= first.flatten(1).std(dim=1, correction=0).clamp(min=1e-6)[:, None, None]
+    centred = first.flatten(1) - first.mean(dim=(1, 2, 3))[:, None]
+    slopes /= (centred.norm(dim=1) / side).clamp(min=1e-6)[:, None, None]
     best, best_score = warp, warp.new_full((len(warp),), -2.0)
     for step in range(_STEPS + 1):
         drawn, inside = _lay(second, warp)
@@ -158,7 +161,8 @@ def _gauss_newton(slopes: Tensor, error: Tensor) -> Tensor:
     hessian = slopes @ slopes.transpose(1, 2)
     damping = hessian.diagonal(dim1=1, dim2=2).mean(dim=1) * 0.01 + 1e-3
     hessian = hessian + torch.eye(4) * damping[:, None, None]
-    return torch.linalg.solve(hessian, slopes @ error.transpose(1, 2)).squeeze(2)
+    change: Tensor = torch.linalg.solve(hessian, slopes @ error.transpose(1, 2))
+    return change.squeeze(2)
 
 
 def _compose(warp: Tensor, change: Tensor) -> Tensor:
