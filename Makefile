@@ -55,9 +55,9 @@ coverage: .venv/.ready  ## run the tests and show which lines they reach
 	$(RUN) -m coverage report
 
 bench: .venv/.ready  ## print the tables of benchmarks/
-	$(RUN) benchmarks/ingest.py
-	$(RUN) benchmarks/match.py
-	$(RUN) benchmarks/memory.py
+	$(RUN) -m benchmarks.ingest
+	$(RUN) -m benchmarks.match
+	$(RUN) -m benchmarks.memory
 
 lock: .venv/.ready  ## resolve requirements.lock anew, for every platform
 	$(RUN) -m pip install --quiet uv

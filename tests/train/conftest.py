@@ -1,9 +1,8 @@
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
-import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,10 +14,6 @@ from pipelines.shards import ShardWriter
 from train.run import app
 
 SHARD_IMAGES = (30, 36)
-
-torch.set_num_threads(1)  # networks this small only wait for one another's threads where the machine is busy
-hypothesis.settings.register_profile("no deadline", deadline=None)  # a first call into torch takes its time
-hypothesis.settings.load_profile("no deadline")
 
 
 def make_png(seed: int) -> bytes:
@@ -45,6 +40,15 @@ def write_clean(folder: Path, shard_images: tuple[int, ...]) -> Manifest:
     manifest = Manifest(folder, "clean", "fingerprint", tuple(shards))
     manifest.save()
     return manifest
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """In networks this small, threads only wait for one another where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(name="make_png")

@@ -1,0 +1,197 @@
+"""Checkpoints: all that training's future depends on, to one file and back.
+
+A checkpoint is what `torch.load` reads with ``weights_only=True``: tensors, numbers and strings, no code. It is
+published by a rename, and never with a number that is not finite.
+"""
+
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Adam
+
+from pipelines.errors import IntegrityError, TrainingError
+from pipelines.manifest import write_atomically
+from train.config import TrainConfig
+from train.dcgan import Discriminator, Generator, initialise
+from train.stats import Measures
+
+CHECKPOINTS = "checkpoints"
+KEPT_CHECKPOINTS = 3
+FORMAT = 1
+
+# Each use of randomness has a stream of its own, so that one more draw in one changes nothing in another.
+WEIGHTS_STREAM, NOISE_STREAM, SAMPLES_STREAM = range(3)
+
+
+def seeded_generator(seed: int, stream: int) -> torch.Generator:
+    """A generator on the CPU, whatever the device: the same numbers everywhere."""
+    return torch.Generator().manual_seed(int(np.random.default_rng([seed, stream]).integers(2**63)))
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Where training stands.
+
+    Attributes:
+        config: what is trained, and how.
+        data_digest: SHA-256 of the images that it is trained on.
+        generator, discriminator: the networks.
+        generator_optimiser, discriminator_optimiser: their Adams.
+        noise: where every z of training comes from; nothing draws from torch's global generators.
+        epoch: epochs finished.
+        minibatch: minibatches finished of the epoch after those.
+        images_seen: images in all minibatches so far.
+        measures: what was measured since the last row of statistics.
+    """
+
+    config: TrainConfig
+    data_digest: str
+    generator: Generator
+    discriminator: Discriminator
+    generator_optimiser: Adam
+    discriminator_optimiser: Adam
+    noise: torch.Generator
+    epoch: int = 0
+    minibatch: int = 0
+    images_seen: int = 0
+    measures: Measures = field(default_factory=Measures)
+
+    @classmethod
+    def begin(cls, config: TrainConfig, data_digest: str, device: torch.device) -> Self:
+        """The state before the first minibatch; decided by the seed, whatever the device."""
+        weights = seeded_generator(config.seed, WEIGHTS_STREAM)
+        generator, discriminator = Generator(config.model), Discriminator(config.model)
+        for network in (generator, discriminator):
+            initialise(network, config.model, weights)
+            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(
+            config,
+            data_digest,
+            generator,
+            discriminator,
+            _make_optimiser(generator, config),
+            _make_optimiser(discriminator, config),
+            seeded_generator(config.seed, NOISE_STREAM),
+        )
+
+    def pack(self) -> dict[str, Any]:
+        """Everything, as tensors, numbers and strings. Raises TrainingError where a measure is not finite."""
+        return {
+            "format": FORMAT,
+            "config": self.config.to_json(),
+            "data_digest": self.data_digest,
+            "epoch": self.epoch,
+            "minibatch": self.minibatch,
+            "images_seen": self.images_seen,
+            "measures": self.measures.fetch(),
+            **{name: getattr(self, name).state_dict() for name in _STATEFUL},
+            "noise": self.noise.get_state(),
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take over what `pack` gave."""
+        self.epoch, self.minibatch = content["epoch"], content["minibatch"]
+        self.images_seen = content["images_seen"]
+        self.measures = Measures(content["measures"])
+        for name in _STATEFUL:
+            getattr(self, name).load_state_dict(content[name])
+        self.noise.set_state(content["noise"])
+
+
+def _make_optimiser(network: nn.Module, config: TrainConfig) -> Adam:
+    return Adam(
+        network.parameters(),
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.gradient_l2,  # Adam's is L2 added to the gradient, as wanted; AdamW's would not be
+        fused=True,
+    )
+
+
+_STATEFUL = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser")
+
+
+def save(state: TrainingState, run_folder: Path) -> Path:
+    """Write a checkpoint and remove those before the last `KEPT_CHECKPOINTS`.
+
+    Raises:
+        TrainingError: the state holds a number that is not finite; nothing is written.
+    """
+    content = state.pack()
+    for name, tensor in _tensors(content, ""):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TrainingError(
+                f"training diverged: {name} is not finite after {state.images_seen:,} images",
+                hint="the last good checkpoint is kept; start another run with a lower --learning-rate",
+            )
+    folder = run_folder / CHECKPOINTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{state.images_seen:012d}.pt"
+    buffer = io.BytesIO()  # torch would turn a full disk into a RuntimeError
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+    for stale in [*find_checkpoints(run_folder)[:-KEPT_CHECKPOINTS], *folder.glob(".tmp-*")]:
+        stale.unlink()
+    return path
+
+
+def find_checkpoints(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((run_folder / CHECKPOINTS).glob("*.pt"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Raises:
+        IntegrityError: it is damaged, or of another format.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        raise IntegrityError(
+            f"checkpoint {path} cannot be read ({error})", hint="remove it: --resume then goes on from the one before"
+        ) from error
+    return content
+
+
+def require_same_run(content: dict[str, Any], config: TrainConfig, data_digest: str) -> None:
+    """Refuse to go on from a checkpoint with other options or other images; more epochs are welcome.
+
+    Raises:
+        TrainingError: names each field that differs.
+    """
+    stored, given = content["config"], config.to_json()
+    changes = [
+        f"{name} was {stored.get(name)} and is {given.get(name)}"
+        for name in sorted(stored.keys() | given.keys())
+        if name != "epochs" and stored.get(name) != given.get(name)
+    ]
+    if changes:
+        raise TrainingError(
+            f"the run cannot be resumed with other options: {', '.join(changes)}",
+            hint="resume with the options it began with, or begin another run with --name",
+        )
+    if content["data_digest"] != data_digest:
+        raise TrainingError(
+            "the run cannot be resumed: its images are not those that are packed now",
+            hint="the clean set was made anew; begin another run with --name",
+        )
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors in nested dicts, with their places."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}" if name else str(key))

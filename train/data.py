@@ -1,0 +1,204 @@
+"""Data: clean shards in, minibatches of ``uint8`` images out.
+
+Stands at the arrow of "clean shards → DCGAN". Shards are packed once per resolution: each becomes ``<shard>.rgb``, the
+bare bytes of a uint8 array (N, R, R, 3), which is mapped and never read as a whole. No augmentation, as in the paper.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.errors import ConfigError, IntegrityError, SourceError
+from pipelines.executors import Executor
+from pipelines.images import ImageRejected, centre_square, decode
+from pipelines.manifest import Manifest
+from pipelines.progress import Progress
+from pipelines.record import Record
+from pipelines.registry import locate_source
+from pipelines.shards import read_shard
+from pipelines.sources import Source
+from pipelines.stage import Plan, Task, plan_stage, run_stage
+
+PACKED_SUFFIX = ".rgb"
+
+Pixels = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PackClean:
+    """Stage: clean shards → centre squares of ``resolution`` pixels, a file for each shard."""
+
+    resolution: int
+
+    name: ClassVar[str] = "from_clean"
+    version: ClassVar[int] = 1
+
+    def tasks(self, *upstream: Manifest) -> Sequence[Task]:
+        """One for each shard of the clean manifest."""
+        (clean,) = upstream
+        return [Task(tar.stem, tar) for tar in clean.paths(".tar")]
+
+    def run(self, task: Task, out: Path) -> int:
+        """Pack one shard.
+
+        Raises:
+            IntegrityError: an image that de-duplication could decode no longer can be.
+        """
+        tar: Path = task.payload
+        with (out / f"{task.name}{PACKED_SUFFIX}").open("wb") as file:
+            count = 0
+            for record in read_shard(tar):
+                try:
+                    file.write(shrink(record, self.resolution).tobytes())
+                except ImageRejected as rejected:
+                    raise IntegrityError(
+                        f"image {record.key} of {tar} is damaged ({rejected.reason})",
+                        hint="remove that file and run de-duplication again: it makes what is missing",
+                    ) from rejected
+                count += 1
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class PackRaw:
+    """Stage: a source as it is, duplicates and all → centre squares; what cannot be decoded is left out."""
+
+    source: Source
+    resolution: int
+
+    name: ClassVar[str] = "from_raw"
+    version: ClassVar[int] = 1
+
+    def tasks(self, *upstream: Manifest) -> Sequence[Task]:
+        """One for each split of the source."""
+        assert not upstream
+        return [Task(f"{i:05d}", split) for i, split in enumerate(self.source.splits())]
+
+    def run(self, task: Task, out: Path) -> int:
+        """Pack one split."""
+        with (out / f"{task.name}{PACKED_SUFFIX}").open("wb") as file:
+            count = 0
+            for record in self.source.read(task.payload):
+                try:
+                    file.write(shrink(record, self.resolution).tobytes())
+                except ImageRejected:
+                    continue
+                count += 1
+        return count
+
+
+def shrink(record: Record, resolution: int) -> Pixels:
+    """Decode a record to its centre square: uint8 RGB (resolution, resolution, 3); ImageRejected with the reason."""
+    return centre_square(decode(record.image, at_least=resolution), resolution)
+
+
+class PackedImages:
+    """All packed images of a set, as one sequence in the order of their shards.
+
+    Attributes:
+        resolution: side of the images, in pixels.
+        digest: SHA-256 of the packed bytes, by which a resumed run knows that its images are the same.
+    """
+
+    def __init__(self, shards: Sequence[Pixels], resolution: int, digest: str) -> None:
+        self.resolution = resolution
+        self.digest = digest
+        self._shards = shards
+        self._ends = np.cumsum([len(shard) for shard in shards], dtype=np.int64)
+
+    @classmethod
+    def open(cls, manifest: Manifest, resolution: int) -> Self:
+        """Map the files of a finished `PackClean` or `PackRaw`; an empty one holds nothing to map."""
+        shape = (resolution, resolution, 3)
+        files = [path for path in manifest.paths(PACKED_SUFFIX) if path.stat().st_size]
+        shards = [np.memmap(path, np.uint8, mode="r").reshape(-1, *shape) for path in files]
+        return cls(shards, resolution, manifest.digest)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def take(self, indices: Indices) -> Pixels:
+        """Copy the images at ``indices``, in their order: uint8 RGB (len(indices), R, R, 3)."""
+        taken = np.empty((len(indices), self.resolution, self.resolution, 3), np.uint8)
+        homes = np.searchsorted(self._ends, indices, side="right")
+        for home in np.unique(homes):
+            chosen = np.flatnonzero(homes == home)
+            shard = self._shards[home]
+            taken[chosen] = shard[indices[chosen] - (self._ends[home] - len(shard))]
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """The stage that packs a run's images, what it packs from, and the folder below which it packs."""
+
+    stage: PackClean | PackRaw
+    upstream: Sequence[Manifest]
+    root: Path
+
+    def plan(self) -> Plan:
+        """What is packed already and what is not; touches nothing."""
+        return plan_stage(self.stage, self.upstream, self.root)
+
+
+def plan_packing(
+    dataset: str, data_root: Path, resolution: int, allow_duplicates: bool = False, source_uri: str | None = None
+) -> Packing:
+    """Find what to train on: the finished clean set, or the raw source where duplicates are allowed.
+
+    Raises:
+        SourceError: there is no finished clean set, or no such source.
+        ConfigError: a source is given, and duplicates are not allowed.
+    """
+    folder = data_root / dataset
+    root = folder / "packed" / f"{resolution}px"
+    if allow_duplicates:
+        return Packing(PackRaw(locate_source(dataset, source_uri, data_root), resolution), (), root)
+    if source_uri is not None:
+        raise ConfigError(
+            "--source goes with --allow-duplicates: training reads the clean set, which knows its source",
+            hint=f"to clean it first: python -m dedup.run {dataset} --source {source_uri}",
+        )
+    try:
+        clean = Manifest.load(folder / "clean")
+    except FileNotFoundError:
+        raise SourceError(
+            f"there is no clean set of {dataset} in {folder}", hint=f"run: python -m dedup.run {dataset}"
+        ) from None
+    return Packing(PackClean(resolution), (clean,), root)
+
+
+def pack(packing: Packing, executor: Executor, progress: Progress | None = None) -> PackedImages:
+    """Pack what is not packed yet, and open all of it. The caller holds `dataset_lock` on ``packing.root``."""
+    manifest = run_stage(packing.stage, packing.upstream, packing.root, executor, progress)
+    return PackedImages.open(manifest, packing.stage.resolution)
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> Indices:
+    """The order of ``count`` images in an epoch (from 0): a permutation that depends on these three alone."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def count_minibatches(images: PackedImages, batch_size: int) -> int:
+    """Minibatches in an epoch; the images that do not fill the last one are left out, others each epoch.
+
+    Raises:
+        ConfigError: there are too few images for one.
+    """
+    if len(images) < batch_size:
+        raise ConfigError(
+            f"{len(images):,} images cannot fill a minibatch of {batch_size}",
+            hint=f"give --batch-size {len(images)} or less" if len(images) > 1 else "the set needs more images",
+        )
+    return len(images) // batch_size
+
+
+def minibatches(images: PackedImages, order: Indices, batch_size: int, start: int = 0) -> Iterator[Pixels]:
+    """Yield an epoch's whole minibatches from the ``start``-th on: uint8 RGB (batch_size, R, R, 3)."""
+    for first in range(start * batch_size, len(order) - batch_size + 1, batch_size):
+        yield images.take(order[first : first + batch_size])
