@@ -27,7 +27,7 @@ setup: .venv/.ready  ## make .venv from requirements.lock
 demo: .venv/.ready  ## render bedrooms, de-duplicate them, train a small DCGAN on what is clean
 	$(RUN) -m pipelines.run download demo
 	$(RUN) -m dedup.run demo --truth $(DATA)/demo/raw/bedroom_train_lmdb/truth.csv
-	$(RUN) -m train.run demo --preset tiny --resume
+	$(RUN) -m train.run demo --preset tiny $(if $(wildcard $(DATA)/demo/train/tiny/config.json),--resume)
 
 dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom
 	$(RUN) -m dedup.run $(DATASET)

@@ -9,8 +9,7 @@ where the unit's activation is above 0.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,11 +24,12 @@ from torch.nn import functional
 
 from dedup.codes import CODE_BITS, check_thumbnails
 from dedup.corruption import add_noise, make_near_duplicates
+from dedup.threads import one_torch_thread, run_batches
 
 PIXELS = 32 * 32 * 3
 # Added to a picture's standard deviation, pixels in [0, 1], so that a nearly blank one is not blown up into noise.
 _STD_FLOOR = 0.02
-_ENCODE_ROWS = 1024
+_ENCODE_ROWS = 512
 _BALANCE_BATCHES = 32
 
 
@@ -141,11 +141,14 @@ class Encoder:
         check_thumbnails(thumbnails)
         weight, bias = self.weight.double(), self.bias.double()
         codes = np.empty((len(thumbnails), CODE_BITS // 8), np.uint8)
-        for start in range(0, len(thumbnails), _ENCODE_ROWS):
-            rows = np.array(thumbnails[start : start + _ENCODE_ROWS]).reshape(-1, PIXELS)
+
+        def work(batch: slice) -> None:
+            rows = np.array(thumbnails[batch]).reshape(-1, PIXELS)
             pixels = torch.from_numpy(rows).to(weight.device)
             activation = functional.relu(_prepare(pixels, self.config.normalised) @ weight.T + bias)
-            codes[start : start + len(rows)] = np.packbits((activation > 0).cpu().numpy(), axis=1)
+            codes[batch] = np.packbits((activation > 0).cpu().numpy(), axis=1)
+
+        run_batches(work, len(thumbnails), _ENCODE_ROWS)
         return codes
 
 
@@ -179,7 +182,7 @@ def fit_encoder(
     if not len(thumbnails):
         raise ValueError("an autoencoder cannot be fitted to no thumbnails")
     # Sums split over threads round differently, so one thread is what makes weights the same on any number of cores.
-    with _one_thread():
+    with one_torch_thread():
         generator = torch.Generator(device).manual_seed(config.seed)
         draw = np.random.default_rng(config.seed)
         net = _initial_net(generator, device)
@@ -225,16 +228,6 @@ def encoder_sha256(encoder: Encoder) -> str:
 def _encoder_bytes(encoder: Encoder) -> bytes:
     tensors = {"weight": encoder.weight.cpu().contiguous(), "bias": encoder.bias.cpu().contiguous()}
     return save(tensors, metadata={"config": json.dumps(asdict(encoder.config), sort_keys=True)})
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _prepare(pixels: Tensor, normalised: bool) -> Tensor:
