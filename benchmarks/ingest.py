@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pipelines.synthetic import render_room
 
 from benchmarks.tables import best_seconds, console, print_machine, print_table
 from pipelines.images import make_thumbnail
+from pipelines.rooms import render_room
 
 COLUMNS = ("images", "thumbnails/s per core", "bare decode/s", "of bare", "imagededup/s", "times imagededup")
 

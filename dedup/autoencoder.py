@@ -91,7 +91,7 @@ PAPER = EncoderConfig(
     steps=1000,
     batch_size=256,
     learning_rate=1e-3,
-    sample_size=200_000,
+    sample_size=50_000,
 )
 
 # The same net. What the corruption makes of a picture should get the picture's code, and another picture another one:
@@ -108,7 +108,7 @@ DEFAULT = EncoderConfig(
     steps=500,
     batch_size=256,
     learning_rate=2e-3,
-    sample_size=200_000,
+    sample_size=50_000,
 )
 
 

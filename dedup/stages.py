@@ -29,7 +29,7 @@ from pipelines.stage import Task
 
 Indices = npt.NDArray[np.int64]
 
-BLOCK = 65_536  # pairs verified at a time: two thumbnails each, 400 MB
+BLOCK = 8_192  # pairs verified at a time: two thumbnails each, 50 MB
 
 DUPLICATES = pa.schema(
     [
