@@ -3,7 +3,7 @@
     python -m benchmarks.quality --source URI --truth CSV [--report report.json …]
 
 Needs: pip install imagededup. Our rows are read from the report.json of finished runs on the same source
-(``python -m dedup.run … --truth CSV``); imagededup's perceptual and difference hashes (distance at most 10, its default)
+(``python -m dedup.run … --truth CSV``); imagededup's perceptual and difference hashes (within 10 bits, its default)
 run here on the images that decode. Recall: the copy is linked with its original, over any number of
 steps. Across: pairs of two different pictures by the table; ours count dropped images, imagededup's pairs within the
 distance.
