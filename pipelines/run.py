@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -109,7 +110,7 @@ def download(
         return
     with dataset_lock(data_root / name, f"python -m pipelines.run download {name}"):
         if spec.rendered:
-            images = _render(path)
+            images = _render(path, quiet)
         else:
             with _progress_bars(quiet) as report:
                 images = download_lmdb(spec, data_root, keep_zip=keep_zip, report=report)
@@ -242,13 +243,15 @@ def _print_plan(spec: DatasetSpec, data_root: Path) -> None:
         console.print(f"and unpack it to {path}", markup=False, soft_wrap=True)
 
 
-def _render(path: Path) -> int:
+def _render(path: Path, quiet: bool) -> int:
     """Render the demo, unless it is there; returns how many images it holds."""
     from pipelines.synthetic import write_rooms  # takes OpenCV along, for which the other commands need not wait
 
+    columns = (TextColumn("  rendering   "), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     if not path.exists():
-        with published(path) as folder:
-            write_rooms(folder)
+        with published(path) as folder, Progress(*columns, console=error_console, disable=quiet) as bars:
+            bar = bars.add_task("rendering", total=None)
+            write_rooms(folder, progress=lambda done, total: bars.update(bar, completed=done, total=total))
     return count_images(path)
 
 

@@ -259,8 +259,9 @@ def test_encoding_keeps_the_colours(suffix: str) -> None:
     assert np.abs(decode(encode_image(image, suffix)).astype(int) - image).mean() < 4
 
 
-def test_torchvision_reads_the_set(rooms: RoomSet) -> None:
+def test_torchvision_reads_the_set(rooms: RoomSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("torchvision.datasets")
+    monkeypatch.chdir(tmp_path)  # where the reader leaves its cache of keys
     lsun = datasets.LSUN(root=str(rooms.folder.parent), classes=["bedroom_train"])
     assert len(lsun) == len(rooms.values)
     for index, row in enumerate(rooms.truth):  # in the order of their keys, as LMDB has them
