@@ -37,7 +37,7 @@ from pipelines.cli import (
 )
 from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
-from pipelines.lsun import count_images, download_lmdb, plan_download, published
+from pipelines.lsun import count_images, download_lmdb, plan_download
 from pipelines.manifest import MANIFEST_NAME, Manifest, hash_file
 from pipelines.registry import DEFAULT_DATA_ROOT, DatasetSpec, describe_download, how_to_get, load_registry
 from pipelines.stage import dataset_lock
@@ -249,9 +249,9 @@ def _render(path: Path, quiet: bool) -> int:
 
     columns = (TextColumn("  rendering   "), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     if not path.exists():
-        with published(path) as folder, Progress(*columns, console=error_console, disable=quiet) as bars:
+        with Progress(*columns, console=error_console, disable=quiet) as bars:
             bar = bars.add_task("rendering", total=None)
-            write_rooms(folder, progress=lambda done, total: bars.update(bar, completed=done, total=total))
+            write_rooms(path, progress=lambda done, total: bars.update(bar, completed=done, total=total))
     return count_images(path)
 
 
