@@ -6,19 +6,16 @@ The publisher's zips hold one folder with ``data.mdb`` and LMDB's lock file each
 
 import hashlib
 import os
-import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 
 from pipelines.download import Download, Patience, Report, Sleep, fetch, report_nothing, require_room
 from pipelines.errors import ConfigError, DownloadError
-from pipelines.manifest import sync_folder
+from pipelines.manifest import published
 from pipelines.registry import DatasetSpec, how_to_get
 
 DATA_FILE = "data.mdb"
@@ -111,20 +108,6 @@ def _unpack(spec: DatasetSpec, zip_path: Path, folder: Path, report: Report) -> 
             _require_all(spec, count_images(unpacking), zip_path)
     except _BAD_ZIP as error:
         _refuse(zip_path, f"is damaged ({error})")
-
-
-@contextmanager
-def published(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which becomes ``folder`` when the block ends well, and goes when it does not."""
-    filling = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(filling, ignore_errors=True)
-    try:
-        filling.mkdir(parents=True)
-        yield filling
-        filling.replace(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
 
 
 def count_images(folder: Path) -> int:

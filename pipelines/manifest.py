@@ -6,7 +6,9 @@ Everything is published last and by a rename, so that what can be seen is whole.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -125,6 +127,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which becomes ``folder`` when the block ends well, and goes when it does not."""
+    filling = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(filling, ignore_errors=True)
+    try:
+        filling.mkdir(parents=True)
+        yield filling
+        filling.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(filling, ignore_errors=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from pipelines.errors import ConfigError, disk_full
 from pipelines.executors import LocalExecutor
+from pipelines.manifest import published
 from pipelines.rooms import render_room
 from pipelines.rooms.materials import Pixels, Rng
 
@@ -86,8 +87,6 @@ def write_rooms(
         ConfigError: ``originals`` is below 1, or the folder is not empty.
         DiskFull: no space left.
     """
-    from pipelines.lsun import published  # not at the top: the workers need no network code
-
     if originals < 1:
         raise ConfigError(f"{originals} originals are too few", hint="give 1 or more")
     if folder.exists():
