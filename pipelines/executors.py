@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -54,9 +55,10 @@ class LocalExecutor:
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
         try:
             waiting = iter(items)
-            futures: deque[Future[R]] = deque(
-                pool.submit(fn, item) for item in islice(waiting, IN_FLIGHT_PER_WORKER * workers)
-            )
+            with _interrupts_wait():  # the first submit starts all workers
+                futures: deque[Future[R]] = deque(
+                    pool.submit(fn, item) for item in islice(waiting, IN_FLIGHT_PER_WORKER * workers)
+                )
             while futures:
                 yield futures.popleft().result()
                 futures.extend(pool.submit(fn, item) for item in islice(waiting, 1))
@@ -67,6 +69,24 @@ class LocalExecutor:
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C waits until the block is done, and processes started in it never see one: each would print a traceback."""
+    if threading.current_thread() is not threading.main_thread() or os.name != "posix":
+        yield
+        return
+    requests: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: requests.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if requests:
+        raise KeyboardInterrupt
 
 
 def _start_worker() -> None:
