@@ -20,14 +20,6 @@ console = Console(highlight=False, emoji=False)
 error_console = Console(stderr=True, highlight=False, emoji=False)
 
 
-def _set_debug(debug: bool) -> bool:
-    if debug:
-        _debugging.append(True)
-    return debug
-
-
-_debugging: list[bool] = []
-
 DataRoot = Annotated[
     Path, typer.Option("--data-root", envvar="CLEANSHARDS_DATA", help="Folder that holds a folder per data set.")
 ]
@@ -35,12 +27,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is done already; do nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel="Output")]
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug", callback=_set_debug, is_eager=True, help="Show tracebacks of errors.", rich_help_panel="Output"
-    ),
-]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel="Output")]
 
 
 def set_up_output(*, verbose: bool = False, quiet: bool = False) -> Progress:
@@ -62,7 +49,7 @@ def run_app(app: typer.Typer, name: str) -> None:
     try:
         code = app(prog_name=name, standalone_mode=False) or 0
     except Exception as error:
-        if _debugging:
+        if "--debug" in sys.argv:  # as typed: what failed may be the parsing itself
             error_console.print_exception()
         code = _report(error)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code, and says nothing

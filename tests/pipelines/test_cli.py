@@ -25,7 +25,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(command: Callable[..., object], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["tool", *arguments])
-        monkeypatch.setattr(cli, "_debugging", [])
         monkeypatch.setattr(cli.console, "quiet", False)
         app = cli.new_app("A tool.")
         app.command()(command)
