@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from dedup_set import PlantedSet, finish, outputs_below, run, start
+from dedup_set import PlantedSet, finish, outputs_below, picture, run, start
 
 from pipelines.images import decode
 from pipelines.manifest import Manifest, hash_file
@@ -229,3 +229,37 @@ def test_a_full_disk_is_one_clear_line_and_a_resume_finishes(
         assert outputs_below(disk / "set") == outputs_below(clean_run)
     finally:
         os.system(f"umount {disk}")
+
+
+def test_a_source_that_changed_between_the_passes_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(6):
+        picture(seed).save(folder / f"{seed}.png")
+    options = ("--source", f"folder:{folder}", "--data-root", str(tmp_path))
+    assert run(tmp_path, Path("unused"), *options).returncode == 0
+    victim = folder / "3.png"
+    stat = victim.stat()
+    content = bytearray(victim.read_bytes())
+    content[-20] ^= 1
+    victim.write_bytes(content)
+    os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    shutil.rmtree(tmp_path / "set" / "clean")
+    result = run(tmp_path, Path("unused"), *options)
+    assert result.returncode == 1
+    assert "the source folder:images changed while it was read (at key 3.png)" in result.stderr
+
+
+def test_results_are_not_taken_for_their_own_source(copied_run: Path) -> None:
+    result = run(copied_run.parent, Path("unused"), "--source", f"shards:{copied_run / 'clean'}")
+    assert result.returncode == 1
+    assert "is what this run would write" in result.stderr
+    assert Manifest.load(copied_run / "clean").records > 0
+
+
+def test_clean_shards_are_a_source_again_without_duplicates(copied_run: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "again", Path("unused"), "--source", f"shards:{copied_run / 'clean'}")
+    assert result.returncode == 0, result.stderr
+    report = report_of(tmp_path / "again" / "set")
+    assert (report["dropped"], report["rejected"]) == (0, 0)
+    assert report["kept"] == Manifest.load(copied_run / "clean").records
