@@ -104,7 +104,7 @@ def main(
         return
     executor = LocalExecutor(workers) if workers else LocalExecutor()
     started = time.perf_counter()
-    with dataset_lock(root, shlex.join(["python -m dedup.run", *sys.argv[1:]])):
+    with dataset_lock(root, f"python -m dedup.run {shlex.join(sys.argv[1:])}"):
         logger.info("%s with profile %s into %s", records.name, profile, root)
         finished = deduplication.run(root, executor, progress)
         report = make_report(dataset, records.name, profile, finished, known)
