@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,12 +49,16 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished stage: its folder ``root``, name, fingerprint and shards in task order."""
+    """A finished stage: its folder ``root``, name, fingerprint and shards in task order.
+
+    ``lineage`` names every stage that this one stands on, with its `digest`: codes say of which encoder they are.
+    """
 
     root: Path
     stage: str
     fingerprint: str
     shards: tuple[Shard, ...]
+    lineage: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -75,6 +79,7 @@ class Manifest:
         content = {
             "stage": self.stage,
             "fingerprint": self.fingerprint,
+            "lineage": dict(self.lineage),
             "shards": [asdict(shard) for shard in self.shards],
         }
         write_atomically(self.root / MANIFEST_NAME, json.dumps(content, indent=1).encode())
@@ -91,7 +96,7 @@ class Manifest:
         try:
             content = json.loads(path.read_bytes())
             shards = tuple(Shard.from_json(shard) for shard in content["shards"])
-            manifest = cls(root, content["stage"], content["fingerprint"], shards)
+            manifest = cls(root, content["stage"], content["fingerprint"], shards, content["lineage"])
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path} is damaged ({error})", hint="remove it and run its stage again") from error
         for shard in shards:

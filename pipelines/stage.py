@@ -19,7 +19,15 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import filelock
 
-from pipelines.errors import CleanshardsError, ConfigError, DatasetLocked, StageError, disk_full, is_disk_full
+from pipelines.errors import (
+    CleanshardsError,
+    ConfigError,
+    DatasetLocked,
+    IntegrityError,
+    StageError,
+    disk_full,
+    is_disk_full,
+)
 from pipelines.executors import Executor
 from pipelines.manifest import (
     MANIFEST_NAME,
@@ -146,8 +154,11 @@ def run_stage(
             for shard in executor.map(run, plan.to_run):
                 shards[shard.name] = shard
                 advance(shard.records)
-        manifest = Manifest(folder, stage.name, plan.fingerprint, tuple(shards[task.name] for task in plan.tasks))
-        if plan.to_run or not (folder / MANIFEST_NAME).exists():
+        lineage = {name: digest for manifest in upstream for name, digest in manifest.lineage.items()}
+        lineage |= {manifest.stage: manifest.digest for manifest in upstream}
+        finished = tuple(shards[task.name] for task in plan.tasks)
+        manifest = Manifest(folder, stage.name, plan.fingerprint, finished, lineage)
+        if plan.to_run or not _is_saved(manifest):
             manifest.save()
     return manifest
 
@@ -212,6 +223,13 @@ def _read_entry(folder: Path, task: str, fingerprint: str) -> Shard | None:
         return shard if entry["fingerprint"] == fingerprint and shard.is_complete(folder) else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_saved(manifest: Manifest) -> bool:
+    try:
+        return Manifest.load(manifest.root) == manifest
+    except (FileNotFoundError, IntegrityError):
+        return False
 
 
 def _stored_fingerprint(folder: Path) -> str | None:

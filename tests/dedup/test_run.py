@@ -87,6 +87,13 @@ def test_report_names_encoder_and_fingerprint(clean_run: Path) -> None:
     assert set(report["stages"]) == {"thumbnails", "encoder", "codes", "pairs", "groups", "clean"}  # type: ignore[call-overload]
 
 
+def test_every_manifest_after_the_encoder_says_which_it_was(clean_run: Path) -> None:
+    encoder = Manifest.load(clean_run / "encoder")
+    for stage in ("codes", "pairs", "groups", "clean"):
+        assert Manifest.load(clean_run / stage).lineage["encoder"] == encoder.digest
+    assert "encoder" not in Manifest.load(clean_run / "thumbnails").lineage
+
+
 def test_two_workers_end_with_the_same_bytes(clean_run: Path, planted: PlantedSet, tmp_path: Path) -> None:
     result = run(tmp_path, planted.lmdb, "--workers", "2", "--truth", str(planted.truth))
     assert result.returncode == 0, result.stderr
