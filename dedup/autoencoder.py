@@ -9,7 +9,6 @@ where the unit's activation is above 0.
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -162,7 +161,6 @@ def fit_encoder(
     config: EncoderConfig,
     *,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
 ) -> Encoder:
     """Fit the autoencoder. The same arguments give the same weights, bit for bit, on CPUs of one kind.
 
@@ -170,7 +168,6 @@ def fit_encoder(
         thumbnails: (N, 32, 32, 3) uint8 RGB, N at least 1; may be mapped from a file, batches are drawn from it.
         config: how to fit.
         device: "cpu" or "cuda".
-        progress: is told (steps done, steps in all) after each step.
 
     Returns:
         The encoder, on that device.
@@ -194,8 +191,6 @@ def fit_encoder(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            if progress is not None:
-                progress(step + 1, config.steps)
         weight, bias = net[0].detach(), net[1].detach()
         if config.balanced:
             bias = _balanced_bias(weight, thumbnails, config, draw, device)

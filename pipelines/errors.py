@@ -10,8 +10,7 @@
     ├── StageError         a task failed or its worker died
     ├── IntegrityError     bytes differ from their manifest, or accounts do not balance
     ├── DiskFull           no space is left where the output goes
-    ├── TrainingError      training cannot start or go on (a NaN, a checkpoint of another model)
-    └── MissingExtra       an optional package is not installed
+    └── TrainingError      training cannot start or go on (a NaN, a checkpoint of another model)
 
 A picture that cannot be used is not an error of the run: see `pipelines.images.ImageRejected`.
 """
@@ -65,10 +64,6 @@ class DiskFull(CleanshardsError):
 
 class TrainingError(CleanshardsError):
     """Training cannot start or go on."""
-
-
-class MissingExtra(CleanshardsError):
-    """An optional package is not installed."""
 
 
 def is_disk_full(error: OSError) -> bool:

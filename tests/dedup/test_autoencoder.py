@@ -123,12 +123,6 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         load_encoder(path)
 
 
-def test_progress_is_told() -> None:
-    told: list[tuple[int, int]] = []
-    fit_encoder(THUMBNAILS, replace(QUICK, steps=3), progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-
-
 def test_one_thumbnail_is_enough_and_none_is_not() -> None:
     assert fit_encoder(THUMBNAILS[:1], replace(QUICK, steps=2)).codes(THUMBNAILS).shape == (400, 16)
     with pytest.raises(ValueError, match="no thumbnails"):
