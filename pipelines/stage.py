@@ -46,10 +46,15 @@ ENTRIES = "tasks"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One unit of a stage's work. Its files' names begin with ``name``; ``payload`` is the stage's own, picklable."""
+    """One unit of a stage's work. Its files' names begin with ``name``; ``payload`` is the stage's own, picklable.
+
+    ``inputs`` is the digest of what this task reads, for a stage that knows: the task then stays finished as long as
+    it and the stage's fields stay the same, whatever else changes upstream, so that a data set can grow.
+    """
 
     name: str
     payload: Any = None
+    inputs: str | None = None
 
 
 class Stage(Protocol):
@@ -79,10 +84,10 @@ class Digestible(Protocol):
         ...
 
 
-def fingerprint_of(stage: Stage, upstream: Sequence[Manifest]) -> str:
+def fingerprint_of(stage: Stage, inputs: Sequence[str]) -> str:
     """SHA-256 (hex) of a stage's name, version and fields and of the digests of its inputs."""
     config = {field.name: _identity(getattr(stage, field.name)) for field in fields(stage)}  # type: ignore[arg-type]
-    return digest_of([stage.name, stage.version, config, [manifest.digest for manifest in upstream]])
+    return digest_of([stage.name, stage.version, config, list(inputs)])
 
 
 def _identity(value: Any) -> Any:
@@ -103,6 +108,7 @@ class Plan:
     fingerprint: str
     finished: dict[str, Shard]
     tasks: tuple[Task, ...]
+    task_fingerprints: dict[str, str]
 
     @property
     def to_run(self) -> list[Task]:
@@ -112,14 +118,15 @@ class Plan:
 
 def plan_stage(stage: Stage, upstream: Sequence[Manifest], root: Path) -> Plan:
     """Look, without touching anything, at what `run_stage` with the same arguments would skip and run."""
-    fingerprint = fingerprint_of(stage, upstream)
+    fingerprint = fingerprint_of(stage, [manifest.digest for manifest in upstream])
     tasks = tuple(stage.tasks(*upstream))
+    own = {task.name: fingerprint_of(stage, [task.inputs]) if task.inputs else fingerprint for task in tasks}
     finished = {}
     for task in tasks:
-        shard = _read_entry(root / stage.name, task.name, fingerprint)
+        shard = _read_entry(root / stage.name, task.name, own[task.name])
         if shard is not None:
             finished[task.name] = shard
-    return Plan(fingerprint, finished, tasks)
+    return Plan(fingerprint, finished, tasks, own)
 
 
 def run_stage(
@@ -149,9 +156,9 @@ def run_stage(
             (folder / MANIFEST_NAME).unlink(missing_ok=True)
             _sweep(folder, plan.finished)
         with progress.stage(stage.name, total=len(plan.tasks), done=len(plan.finished)) as advance:
-            run = partial(_run_task, stage, plan.fingerprint, folder)
+            run = partial(_run_task, stage, folder)
             shards = dict(plan.finished)
-            for shard in executor.map(run, plan.to_run):
+            for shard in executor.map(run, [(task, plan.task_fingerprints[task.name]) for task in plan.to_run]):
                 shards[shard.name] = shard
                 advance(shard.records)
         lineage = {name: digest for manifest in upstream for name, digest in manifest.lineage.items()}
@@ -176,8 +183,9 @@ def busy_seconds(root: Path, stage: str) -> float:
     return busy
 
 
-def _run_task(stage: Stage, fingerprint: str, folder: Path, task: Task) -> Shard:
-    """Run one task in a temporary folder and commit it; runs inside the executor's worker."""
+def _run_task(stage: Stage, folder: Path, work: tuple[Task, str]) -> Shard:
+    """Run one task in a temporary folder and commit it under its fingerprint; runs inside the executor's worker."""
+    task, fingerprint = work
     out = folder / f".tmp-{task.name}-{os.getpid()}"
     started_at, clock = time.time(), time.perf_counter()
     with _disk_full_is_ours(folder):

@@ -418,3 +418,35 @@ def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), dataset_lock(tmp_path, "x"):
         raise PermissionError(13, "denied")
     assert issubclass(DiskFull, CleanshardsError)
+
+
+@dataclass(frozen=True)
+class CopyNumbers:
+    """A stage whose every task says what it reads: one number of the stage before."""
+
+    name: ClassVar[str] = "copies"
+    version: ClassVar[int] = 1
+    suffix: str = ".copy"
+
+    def tasks(self, *upstream: Manifest) -> Sequence[Task]:
+        return [Task(shard.name, shard, inputs=shard.files[0].sha256) for shard in upstream[0].shards]
+
+    def run(self, task: Task, out: Path) -> int:
+        (out / f"{task.name}{self.suffix}").write_text(task.payload.files[0].sha256)
+        return 1
+
+
+def test_tasks_that_say_what_they_read_survive_growth(tmp_path: Path) -> None:
+    small = run_stage(WriteNumbers(count=3), [], tmp_path, LocalExecutor(1))
+    run_stage(CopyNumbers(), [small], tmp_path, LocalExecutor(1))
+    grown = run_stage(WriteNumbers(count=5), [], tmp_path, LocalExecutor(1))
+    assert [task.name for task in plan_stage(CopyNumbers(), [grown], tmp_path).to_run] == ["00003", "00004"]
+    before = mtimes(tmp_path / "copies")
+    manifest = run_stage(CopyNumbers(), [grown], tmp_path, LocalExecutor(2))
+    assert manifest.records == 5
+    assert Manifest.load(tmp_path / "copies") == manifest
+    after = mtimes(tmp_path / "copies")
+    assert {path: after[path] for path in before if path.endswith(".copy")} == {
+        path: before[path] for path in before if path.endswith(".copy")
+    }
+    assert len(plan_stage(CopyNumbers(".other"), [grown], tmp_path).to_run) == 5, "a changed field runs all of them"
