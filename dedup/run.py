@@ -16,6 +16,7 @@ from pipelines.cli import (
     DataRoot,
     Debug,
     DryRun,
+    Engine,
     Quiet,
     Verbose,
     Workers,
@@ -25,7 +26,7 @@ from pipelines.cli import (
     set_up_output,
 )
 from pipelines.errors import ConfigError
-from pipelines.executors import LocalExecutor
+from pipelines.executors import choose_executor
 from pipelines.registry import locate_source
 from pipelines.stage import dataset_lock
 
@@ -52,6 +53,7 @@ def main(
         int | None, typer.Option(min=1, help="Steps of the encoder's fit.", show_default="the profile's")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="CSV of known near-duplicates, for recall in the report.")] = None,
+    executor: Engine = "local",
     workers: Workers = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the encoder is fitted.")] = "auto",
     shard_size: Annotated[
@@ -102,11 +104,11 @@ def main(
     if dry_run:
         _print_plan(deduplication.plan(root), root)
         return
-    executor = LocalExecutor(workers) if workers else LocalExecutor()
+    engine = choose_executor(executor, workers)
     started = time.perf_counter()
     with dataset_lock(root, f"python -m dedup.run {shlex.join(sys.argv[1:])}"):
         logger.info("%s with profile %s into %s", records.name, profile, root)
-        finished = deduplication.run(root, executor, progress)
+        finished = deduplication.run(root, engine, progress)
         report = make_report(dataset, records.name, profile, finished, known)
         write_report(report, finished, root)
         publish(finished, root)

@@ -24,6 +24,7 @@ DataRoot = Annotated[
     Path, typer.Option("--data-root", envvar="CLEANSHARDS_DATA", help="Folder that holds a folder per data set.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.", show_default="one per core")]
+Engine = Annotated[str, typer.Option("--executor", help="Where tasks run: local (processes of this machine).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is done already; do nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel="Output")]

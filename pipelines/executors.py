@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -100,3 +100,17 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+ENGINES: Mapping[str, Callable[[int], Executor]] = {"local": LocalExecutor}
+
+
+def choose_executor(engine: str, workers: int | None) -> Executor:
+    """The executor that ``--executor`` and ``--workers`` name; None: a worker per core.
+
+    Raises:
+        ConfigError: no such engine.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"--executor is {engine!r}", hint=f"give one of: {', '.join(ENGINES)}")
+    return ENGINES[engine](workers or os.cpu_count() or 1)

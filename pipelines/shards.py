@@ -9,8 +9,10 @@ tar's order.
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -19,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceError
+from pipelines.manifest import MANIFEST_NAME, File, Manifest, Shard, hash_file
 from pipelines.record import Record, Scalar
 
 IMAGE_SUFFIX = ".jpg"
@@ -115,7 +118,7 @@ def read_shard(tar_path: Path) -> Iterator[Record]:
     Raises:
         SourceError: the tar is damaged, or does not belong to the parquet beside it.
     """
-    keys = iter(pq.read_table(tar_path.with_suffix(".parquet"), columns=["key"])["key"].to_pylist())
+    keys = iter(_keys_of(tar_path))
     meta: dict[str, Scalar] = {}
     try:
         with tarfile.open(tar_path, "r:") as tar:
@@ -135,6 +138,43 @@ def read_shard(tar_path: Path) -> Iterator[Record]:
         raise _mismatch(tar_path, str(error)) from error
     if (missing := next(keys, None)) is not None:
         raise _mismatch(tar_path, f"{missing} is not in the tar")
+
+
+def remove_records(manifest: Manifest, keys: Set[str]) -> Manifest:
+    """Write those shards of a finished stage anew that hold some of ``keys``, without these; returns its new manifest.
+
+    What stands beside such a tar and its parquet may show the records too, and goes: its stage makes it again. While
+    this runs the stage counts as unfinished.
+    """
+    shards = []
+    for shard in manifest.shards:
+        tar_path = manifest.root / f"{shard.name}.tar"
+        if not tar_path.exists() or not keys & set(_keys_of(tar_path)):
+            shards.append(shard)
+            continue
+        (manifest.root / MANIFEST_NAME).unlink(missing_ok=True)
+        rows = {row["key"]: row for row in pq.read_table(tar_path.with_suffix(".parquet")).to_pylist()}
+        with TemporaryDirectory(dir=manifest.root, prefix=".tmp-") as scratch:
+            with ShardWriter(Path(scratch), shard.name) as writer:
+                for record in read_shard(tar_path):
+                    if record.key not in keys:
+                        writer.add(record, **{name: rows[record.key][name] for name in COLUMNS.names if name != "key"})
+            for file in shard.files:
+                (manifest.root / file.name).unlink()
+            written = sorted(Path(scratch).iterdir())
+            files = tuple(File(path.name, path.stat().st_size, hash_file(path)) for path in written)
+            for path in written:
+                path.replace(manifest.root / path.name)
+        shards.append(Shard(shard.name, writer.records, files))
+    remaining = replace(manifest, shards=tuple(shards))
+    if remaining != manifest:
+        remaining.save()
+    return remaining
+
+
+def _keys_of(tar_path: Path) -> list[str]:
+    keys: list[str] = pq.read_table(tar_path.with_suffix(".parquet"), columns=["key"])["key"].to_pylist()
+    return keys
 
 
 def _mismatch(tar_path: Path, what: str) -> SourceError:

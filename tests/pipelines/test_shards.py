@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.errors import SourceError
+from pipelines.manifest import File, Manifest, Shard, hash_file
 from pipelines.record import Record
-from pipelines.shards import COLUMNS, ShardWriter, escape_key, read_shard
+from pipelines.shards import COLUMNS, ShardWriter, escape_key, read_shard, remove_records
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 ODD_KEYS = [
@@ -193,3 +194,39 @@ def test_metadata_in_the_tar_is_sorted_json(tmp_path: Path) -> None:
 def test_the_parquet_is_readable_by_others(tmp_path: Path) -> None:
     tar = write(tmp_path, [Record("a", b"x", {"nothing": None})])
     assert pa.types.is_null(pq.read_schema(tar.with_suffix(".parquet")).field("nothing").type)
+
+
+def finished_shards(folder: Path) -> Manifest:
+    """Three shards of two records each; the second has a file of previews beside it."""
+    shards = []
+    for name in ("00000", "00001", "00002"):
+        with ShardWriter(folder, name) as writer:
+            for number in range(2):
+                writer.add(Record(f"{name}.{number}", jpeg(number), {"person": "A"}), group_size=3, format="jpeg")
+        if name == "00001":
+            (folder / f"{name}.previews").write_bytes(b"small pictures")
+        files = tuple(File(p.name, p.stat().st_size, hash_file(p)) for p in sorted(folder.glob(f"{name}.*")))
+        shards.append(Shard(name, writer.records, files))
+    manifest = Manifest(folder, "clean", "f", tuple(shards), {"groups": "d"})
+    manifest.save()
+    return manifest
+
+
+def test_records_are_removed_from_their_shards_alone(tmp_path: Path) -> None:
+    manifest = finished_shards(tmp_path)
+    before = hashes_below(tmp_path)
+    assert remove_records(manifest, {"nobody"}) == manifest
+    assert hashes_below(tmp_path) == before
+    remaining = remove_records(manifest, {"00001.0", "00002.0", "00002.1"})
+    assert remaining == Manifest.load(tmp_path)
+    assert [shard.records for shard in remaining.shards] == [2, 1, 0]
+    assert [record.key for tar in remaining.paths(".tar") for record in read_shard(tar)] == [
+        *("00000.0", "00000.1", "00001.1")
+    ]
+    after = hashes_below(tmp_path)
+    assert set(after) == {"manifest.json", *(f"{n}.{kind}" for n in ("00000", "00001") for kind in ("tar", "parquet"))}
+    assert {name: after[name] for name in after if name.startswith("00000")} == {
+        name: before[name] for name in before if name.startswith("00000")
+    }
+    (row,) = pq.read_table(tmp_path / "00001.parquet").to_pylist()
+    assert (row["key"], row["person"], row["group_size"], row["format"]) == ("00001.1", "A", 3, "jpeg")
