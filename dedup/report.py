@@ -3,17 +3,13 @@
 The accounts balance or there is no report: read = kept + dropped + rejected.
 """
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import cv2
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +19,9 @@ from markupsafe import Markup
 from dedup.clean import read_previews
 from dedup.thumbnails import ArrayShards, read_rows
 from dedup.truth import Truth, Verdict, judge
+from pipelines import page
 from pipelines.errors import IntegrityError
+from pipelines.images import THUMBNAIL_SIZE, encode_preview
 from pipelines.manifest import Manifest, write_atomically
 from pipelines.stage import busy_seconds
 
@@ -114,9 +112,9 @@ def render_page(report: Mapping[str, Any], finished: Finished) -> str:
         if section == "group"
     ]
     across = [[pictures.show(kept), pictures.show(key)] for key, kept in _across(report)[:ACROSS_SHOWN]]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(files("dedup").joinpath("report.html.jinja").read_text("utf-8"))
-    return template.render(
+    return page.render_page(
+        "dedup",
+        "report.html.jinja",
         report={"truth": None, **report},
         histogram=draw_histogram(duplicates["distance"].to_numpy()),
         pairs=[items for (section, _), items in shown.items() if section == "pair"],
@@ -142,8 +140,7 @@ class _Pictures:
         else:
             role, note = "dropped", f"{row['rule'].replace('_', ' ')}, {row['distance']} bits"
         preview = self._previews.get(key)
-        encoded = preview or self._thumbnail(key)
-        uri = f"data:image/{'jpeg' if preview else 'png'};base64,{base64.b64encode(encoded).decode()}"
+        uri = page.data_uri(preview or self._thumbnail(key))
         return {"key": key, "role": role, "note": note, "uri": uri, "is_thumbnail": preview is None}
 
     def _thumbnail(self, key: str) -> bytes:
@@ -151,8 +148,7 @@ class _Pictures:
         usable = rows.filter(pc.is_null(rows["reason"]))
         index = pc.index(usable["key"], key).as_py()
         (thumbnail,) = ArrayShards(self._finished.thumbnails).take(np.array([index]))
-        _, png = cv2.imencode(".png", thumbnail[..., ::-1])
-        return png.tobytes()
+        return encode_preview(thumbnail, THUMBNAIL_SIZE)
 
 
 def draw_histogram(distances: Sequence[int] | np.ndarray[Any, Any]) -> Markup:

@@ -22,6 +22,7 @@ __all__ = [
     "encode_preview",
     "make_thumbnail",
     "read_header",
+    "shrink",
 ]
 
 Pixels = npt.NDArray[np.uint8]
@@ -106,11 +107,24 @@ def centre_square(image: Pixels, size: int) -> Pixels:
 
 def encode_preview(image: Pixels, longest_side: int) -> bytes:
     """Encode a picture for a page: JPEG, quality 85, its longer side at most ``longest_side`` pixels."""
-    scale = min(1.0, longest_side / max(image.shape[:2]))
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    small = _resize(image, width, height)
+    small = shrink(image, longest_side)
     _, encoded = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     return encoded.tobytes()
+
+
+def shrink(image: Pixels, longest_side: int) -> Pixels:
+    """Resize a picture, by pixel area, to at most ``longest_side`` pixels; a smaller one stays as it is.
+
+    Args:
+        image: uint8 (H, W, 3).
+        longest_side: in pixels.
+
+    Returns:
+        uint8 (h, w, 3).
+    """
+    scale = min(1.0, longest_side / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return image if scale == 1.0 else _resize(image, width, height)
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:

@@ -1,0 +1,44 @@
+"""Page: a template and its values in, one HTML page that needs nothing beside itself out.
+
+Every report extends ``page.html.jinja``: the same type and colours, light and dark. Its Content-Security-Policy forbids
+scripts and every request, so that a page shows no more than what stands in it, whatever its texts come from.
+"""
+
+import base64
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+
+BASE = "page.html.jinja"
+
+
+def render_page(package: str, template: str, **values: object) -> str:
+    """Render a template that lies in ``package`` and extends ``page.html.jinja``; values are escaped.
+
+    Beside its values a template has the filter ``thousands`` (1234 → 1,234) and the function ``share`` (part, whole →
+    12.3%).
+    """
+    return _template(package, template).render(values)
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as a URI that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+@cache
+def _template(package: str, template: str) -> jinja2.Template:
+    texts = {
+        name: files(home).joinpath(name).read_text("utf-8") for home, name in (("pipelines", BASE), (package, template))
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(texts), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["thousands"] = "{:,}".format
+    environment.globals["share"] = _share
+    return environment.get_template(template)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole if whole else 0:.1%}"
