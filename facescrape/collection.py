@@ -1,0 +1,176 @@
+"""The stages of a collection in a row: names → URLs → photographs → boxes → crops.
+
+All of it lies below one folder, ``DATASET/raw``: a folder per stage, the archive of everything that was ever fetched,
+and the report.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from facescrape.archive import Archive
+from facescrape.client import ApiClient
+from facescrape.config import CollectionConfig
+from facescrape.crop import CropStage
+from facescrape.dbpedia import DBPEDIA, Days
+from facescrape.detect import DetectStage, FaceFilter
+from facescrape.detectors import choose_detector
+from facescrape.fetch import Fetcher
+from facescrape.names import NamesFileStage, choose_names
+from facescrape.photos import ARCHIVE, PhotoStage, distinct_urls
+from facescrape.politeness import Politeness
+from facescrape.search import SearchStage, UrlFile, open_provider
+from facescrape.wire import Wire, user_agent
+from pipelines.executors import Executor, LocalExecutor
+from pipelines.manifest import Manifest
+from pipelines.progress import Progress
+from pipelines.stage import Stage, plan_stage, run_stage
+
+RAW = "raw"  # the folder of a collection, within that of its data set
+MODELS = "models"  # the folder of models that are fetched, within the data root
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """How the web is asked.
+
+    Attributes:
+        wire: how hosts are reached.
+        contact: whom servers can write to; None: nobody.
+        politeness: how hosts of photographs are treated.
+        sleep: waits between requests to DBpedia and to search providers.
+    """
+
+    wire: Wire
+    contact: str | None
+    politeness: Politeness
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is to be collected, and how.
+
+    Attributes:
+        web: how the web is asked.
+        names: the stages that end with names.parquet, each on the one before.
+        search: finds URLs for the names.
+        detect: finds the faces in the photographs.
+        crop: cuts them out.
+    """
+
+    web: Web
+    names: Sequence[Stage]
+    search: SearchStage
+    detect: DetectStage
+    crop: CropStage
+
+    def run(self, root: Path, executor: Executor, progress: Progress) -> Manifest:
+        """Run what is not done yet, below ``root``; the caller holds `pipelines.stage.dataset_lock`.
+
+        Returns:
+            The manifest of the crops.
+        """
+        alone = LocalExecutor(1)  # what asks one server asks it in series
+        done: list[Manifest] = []
+        for stage in (*self.names, self.search):
+            done = [run_stage(stage, done, root, alone, progress)]
+        (urls,) = done
+        fetch_photographs(urls, self.web, progress)
+        return cut_faces(self.detect, self.crop, urls, executor, progress)
+
+    def plan(self, root: Path) -> Iterator[tuple[str, str]]:
+        """Stage by stage, what `run` would do; touches nothing. Ends at the first stage that is not done."""
+        done: list[Manifest] = []
+        for stage in (*self.names, self.search):
+            plan = plan_stage(stage, done, root)
+            if plan.to_run:
+                yield stage.name, f"would run {len(plan.to_run):,} of {len(plan.tasks):,} tasks, then what follows"
+                return
+            yield stage.name, "done already"
+            done = [Manifest.load(root / stage.name)]
+        total, known = count_known(done[0])
+        yield (
+            "fetch",
+            f"would fetch {total - known:,} of {total:,} URLs, then what follows" if known < total else "done already",
+        )
+
+
+def plan_collection(
+    config: CollectionConfig,
+    web: Web,
+    *,
+    data_root: Path,
+    names: Path | None = None,
+    endpoint: str = DBPEDIA,
+    provider: str = "commons",
+    provider_url: str | None = None,
+) -> Collection:
+    """The stages of a collection.
+
+    Args:
+        config: what to collect.
+        web: how the web is asked.
+        data_root: where models are fetched to.
+        names: a list of names; None: DBpedia's.
+        endpoint: DBpedia's.
+        provider: of searches, or a file of URLs, which names its people.
+        provider_url: of the provider's instance.
+
+    Raises:
+        CleanshardsError: an option cannot be used, or the detector's model cannot be had.
+    """
+    make_client = partial(ApiClient, web.wire, user_agent(web.contact), sleep=web.sleep)
+    found = open_provider(provider, client_factory=make_client, url=provider_url, environment=os.environ)
+    born = Days(config.born_after, config.born_before)
+    if isinstance(found, UrlFile) and names is None:
+        named: tuple[Stage, ...] = (NamesFileStage(found.people, config.people),)
+    else:
+        named = choose_names(names, endpoint, born, config.people, make_client)
+    return Collection(
+        web,
+        named,
+        SearchStage(found, config.images_per_person, config.people_per_shard),
+        *plan_faces(config, data_root),
+    )
+
+
+def plan_faces(config: CollectionConfig, data_root: Path) -> tuple[DetectStage, CropStage]:
+    """The stages that need no network, but for a detector's model the first time."""
+    model = Path(config.yunet_model) if config.yunet_model else None
+    detector = choose_detector(config.detector, data_root / MODELS, model)
+    return DetectStage(detector, FaceFilter(config.min_face)), CropStage(config.size)
+
+
+def fetch_photographs(urls: Manifest, web: Web, progress: Progress) -> None:
+    """Bring the archive up to date for all URLs of a collection."""
+    total, known = count_known(urls)
+    with Archive(urls.root.parent / ARCHIVE) as archive, progress.stage("fetch", total=total, done=known) as advance:
+        wanted = chain.from_iterable(distinct for _, distinct in distinct_urls(urls))
+        fetcher = Fetcher(archive, web.wire, user_agent(web.contact), politeness=web.politeness)
+        fetcher.run(wanted, lambda outcome: advance(1))
+
+
+def count_known(urls: Manifest) -> tuple[int, int]:
+    """How many distinct URLs there are, and how many of them have an outcome."""
+    total = known = 0
+    with Archive(urls.root.parent / ARCHIVE) as archive:
+        for _, distinct in distinct_urls(urls):
+            total, known = total + len(distinct), known + len(archive.known(distinct))
+    return total, known
+
+
+def cut_faces(detect: DetectStage, crop: CropStage, urls: Manifest, executor: Executor, progress: Progress) -> Manifest:
+    """Bring photographs, boxes and crops to what the archive holds: the part that needs no network.
+
+    Returns:
+        The manifest of the crops.
+    """
+    root = urls.root.parent
+    photos = run_stage(PhotoStage(), [urls], root, LocalExecutor(1), progress)
+    boxes = run_stage(detect, [photos], root, executor, progress)
+    return run_stage(crop, [urls, photos, boxes], root, executor, progress)

@@ -1,0 +1,147 @@
+"""Forget: URLs or a person in; their pictures, crops and shard entries gone, and never fetched again.
+
+What somebody asks to have removed leaves every arrow of "names → URLs → photographs → boxes → crops", and what
+de-duplication made of it. The archive remembers URLs and hashes, `FORGOTTEN_NAME` the people, so that they stay away.
+"""
+
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from facescrape.archive import Archive
+from facescrape.people import forgotten_people, write_forgotten_people
+from facescrape.photos import ARCHIVE
+from pipelines.errors import ConfigError
+from pipelines.manifest import MANIFEST_NAME, Manifest
+from pipelines.shards import remove_records
+
+CLEAN, PAGES = "clean", "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be forgotten: URLs of photographs, and the people (their URIs) of whom all goes."""
+
+    urls: frozenset[str]
+    people: frozenset[str]
+
+
+def find_wanted(root: Path, urls: Iterable[str], people: Iterable[str]) -> Wanted:
+    """Look up what a request names, in the tables below ``root``.
+
+    Args:
+        root: of the collection.
+        urls: of a photograph, as searched or as redirected to, or of the page that shows it.
+        people: names, in any case, or DBpedia URIs.
+
+    Raises:
+        ConfigError: the collection has no such URL, or no such person.
+    """
+    results, photos = Manifest.load(root / "urls"), Manifest.load(root / "photos")
+    names = pq.read_table(root / "names" / "names.parquet", columns=["person", "name"]).to_pylist()
+    found: set[str] = set()
+    for url in urls:
+        known = _select(results, ".urls.parquet", ["url", "page"], url) | _select(
+            photos, ".photos.parquet", ["url", "final_url"], url
+        )
+        if not known:
+            raise ConfigError(
+                f"{url} is not in the collection below {root}",
+                hint="give the URL of the picture or of its page, as the attribution page or urls/*.parquet has it",
+            )
+        found |= known
+    uris = set()
+    for person in people:
+        matching = {
+            row["person"] for row in names if person.casefold() in {row["person"].casefold(), row["name"].casefold()}
+        }
+        if not matching:
+            raise ConfigError(
+                f"nobody in {root / 'names' / 'names.parquet'} is called {person!r}",
+                hint="give the name as the attribution page has it, or the DBpedia URI",
+            )
+        uris |= matching
+    for uri in uris:
+        found |= _select(results, ".urls.parquet", ["person"], uri)
+    return Wanted(frozenset(found), frozenset(uris))
+
+
+def _select(manifest: Manifest, suffix: str, columns: list[str], value: str) -> set[str]:
+    """URLs of the rows that have ``value`` in one of the columns."""
+    found: set[str] = set()
+    for path in manifest.paths(suffix):
+        table = pq.read_table(path, columns=sorted({"url", *columns}))
+        for column in columns:
+            found.update(table.filter(pc.equal(table[column], pa.scalar(value, pa.string())))["url"].to_pylist())
+    return found
+
+
+def pictures_of(root: Path, urls: Collection[str]) -> set[str]:
+    """SHA-256 of the photographs that URLs brought."""
+    wanted, pictures = pa.array(sorted(urls), pa.string()), set()
+    for path in Manifest.load(root / "photos").paths(".photos.parquet"):
+        table = pq.read_table(path, columns=["url", "sha256"])
+        pictures.update(table.filter(pc.is_in(table["url"], wanted))["sha256"].drop_null().to_pylist())
+    return pictures
+
+
+def forget(root: Path, wanted: Wanted, pictures: Collection[str]) -> None:
+    """Remove photographs (SHA-256) from the archive, whatever URLs brought them; remember URLs, bytes and people."""
+    write_forgotten_people(root, forgotten_people(root) | wanted.people)
+    with Archive(root / ARCHIVE) as archive:
+        archive.forget(wanted.urls, pictures)
+
+
+def crops_of(root: Path, pictures: Iterable[str]) -> set[str]:
+    """Keys of the crops that were cut from photographs (SHA-256)."""
+    wanted, keys = pa.array(sorted(pictures), pa.string()), set()
+    for path in Manifest.load(root / "crops").paths(".parquet"):
+        table = pq.read_table(path, columns=["key", "photo_sha256"])
+        keys.update(table.filter(pc.is_in(table["photo_sha256"], wanted))["key"].to_pylist())
+    return keys
+
+
+def near_duplicates_of(dataset_folder: Path, keys: set[str]) -> set[str]:
+    """Keys that de-duplication put into the same groups, themselves left out; none where it has not run."""
+    path = dataset_folder / "duplicates.parquet"
+    if not path.exists():
+        return set()
+    rows = pq.read_table(path, columns=["key", "kept_key"]).to_pylist()
+    keepers = {row["kept_key"] for row in rows if {row["key"], row["kept_key"]} & keys}
+    groups = [{row["key"], row["kept_key"]} for row in rows if row["kept_key"] in keepers]
+    return set().union(*groups) - keys
+
+
+def urls_of_crops(root: Path, keys: set[str]) -> set[str]:
+    """URLs of the photographs that crops were cut from."""
+    urls: set[str] = set()
+    for path in Manifest.load(root / "crops").paths(".parquet"):
+        table = pq.read_table(path, columns=["key", "url"])
+        urls.update(table.filter(pc.is_in(table["key"], pa.array(sorted(keys), pa.string())))["url"].to_pylist())
+    return urls
+
+
+def remove_from_dataset(dataset_folder: Path, keys: set[str]) -> list[str]:
+    """Take crops out of what was made of them: the clean shards are written anew without them, the rest goes.
+
+    Thumbnails, codes, packed pixels and pages show or stand for the pictures, and are made again from the shards by the
+    commands that made them.
+
+    Returns:
+        The names of the folders that were removed.
+    """
+    removed = []
+    clean = dataset_folder / CLEAN
+    if (clean / MANIFEST_NAME).exists():
+        remove_records(Manifest.load(clean), keys)
+    derived = [path.parent for path in dataset_folder.glob(f"*/{MANIFEST_NAME}") if path.parent != clean]
+    for folder in sorted([*derived, dataset_folder / "packed", dataset_folder / PAGES]):
+        if folder.exists():
+            shutil.rmtree(folder)
+            removed.append(folder.name)
+    return removed
