@@ -107,7 +107,7 @@ def test_list_shows_every_name_and_what_is_on_disk(command: Command, tmp_path: P
 
     listed = command("list")
     assert listed.returncode == 0, listed.stderr
-    assert len(listed.stdout.splitlines()) == 1 + 45 + 2
+    assert len(listed.stdout.splitlines()) == 1 + 46 + 2
     assert line_of(listed.stdout, "lsun_bedroom") == "lsun_bedroom 3,033,042 45.9 GB LSUN scenes, training set: bedroom"
     assert line_of(listed.stdout, "lsun_test").startswith("lsun_test 10,000 ~173.0 MB LSUN")
     assert line_of(listed.stdout, "demo").startswith("demo rendered Rendered bedrooms")
@@ -122,7 +122,7 @@ def test_list_shows_every_name_and_what_is_on_disk(command: Command, tmp_path: P
 def test_list_says_all_about_one(command: Command) -> None:
     shown = command("list", "faces").stdout
     assert "on disk nothing" in " ".join(shown.split())
-    assert "it is not part of this version" in shown
+    assert "run: make faces" in " ".join(shown.split())
     assert "http://dl.yf.io/lsun/scenes/test_lmdb.zip" in command("list", "lsun_test").stdout
 
 

@@ -50,7 +50,7 @@ OBJECTS = [
     "train",
     "tv-monitor",
 ]
-OTHERS = ["demo", "lsun_test", "imagenet_1k", "cifar10", "faces"]
+OTHERS = ["demo", "lsun_test", "imagenet_1k", "cifar10", "faces", "faces_demo"]
 
 
 def registry_with(folder: Path, toml: str) -> Registry:
@@ -214,7 +214,7 @@ def test_nothing_on_disk_says_the_command_and_its_size(shipped: Registry) -> Non
 
 def test_command_goes_to_the_same_data_root(shipped: Registry) -> None:
     assert "download demo --data-root /mnt/big (" in how_to_get(shipped.dataset("demo"), Path("/mnt/big"))
-    assert how_to_get(shipped.dataset("faces"), Path("data")).startswith("`make faces` will make it; it is not part")
+    assert how_to_get(shipped.dataset("faces"), Path("data")).startswith("run: make faces (or ")
 
 
 @pytest.mark.parametrize(
