@@ -9,11 +9,11 @@ endif
 RUN := $(BIN)/python
 DATA := $(or $(CLEANSHARDS_DATA),data)
 
-.PHONY: help setup demo dedup train test check format coverage bench lock clean
+.PHONY: help setup demo faces faces-demo dedup train test check format coverage bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cleanshards needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -28,6 +28,16 @@ demo: .venv/.ready  ## render bedrooms, de-duplicate them, train a small DCGAN o
 	$(RUN) -m pipelines.run download demo
 	$(RUN) -m dedup.run demo --truth $(DATA)/demo/raw/bedroom_train_lmdb/truth.csv
 	$(RUN) -m train.run demo --preset tiny $(if $(wildcard $(DATA)/demo/train/tiny/config.json),--resume)
+
+faces: .venv/.ready  ## collect faces from the web and de-duplicate them: make faces CONTACT=you@example.org
+	$(RUN) -m facescrape.run faces $(if $(CONTACT),--contact $(CONTACT)) $(FACES)
+	$(RUN) -m dedup.run faces
+	$(RUN) -m facescrape.run report
+
+faces-demo: .venv/.ready  ## the same on rendered people, served by a replay of the web on this machine
+	$(RUN) -m facescrape.run demo
+	$(RUN) -m dedup.run faces_demo
+	$(RUN) -m facescrape.run report --dataset faces_demo
 
 dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom
 	$(RUN) -m dedup.run $(DATASET)

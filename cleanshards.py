@@ -1,12 +1,17 @@
 """Command: ``cleanshards``, the commands of all packages under one name."""
 
 import dedup.run
+import facescrape.run
 import pipelines.run
 import train.run
 from pipelines.cli import new_app, run_app
 
 app = new_app("From raw image sources to clean, de-duplicated training shards, and a DCGAN trained on them.")
 app.add_typer(pipelines.run.app)
+app.command("faces")(facescrape.run.faces)
+app.command("faces-demo")(facescrape.run.demo)
+app.command("faces-report")(facescrape.run.report)
+app.command("forget")(facescrape.run.forget)
 app.command("dedup")(dedup.run.main)
 app.command("train", help=train.run.HELP)(train.run.main)
 

@@ -192,6 +192,8 @@ class Archive:
 
     def _store(self, sha256: str, picture: bytes) -> None:
         """Write a picture under another name first: the name that rows know always holds the whole of it."""
+        if self._holds(sha256, len(picture)):
+            return
         path = picture_path(self._folder, sha256)
         incoming = Path(f"{self._incoming}/{os.getpid()}-{next(self._numbers)}")
         try:

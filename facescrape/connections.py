@@ -5,6 +5,7 @@ A function (host, port, timeout in seconds) → socket goes in, an adapter for `
 touch the network. Written against urllib3's documented classes (https://urllib3.readthedocs.io/en/stable/reference).
 """
 
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -22,8 +23,12 @@ from urllib3.poolmanager import PoolManager
 
 CONNECT_TIMEOUT_S = 30.0  # where the caller gives none
 
+_PORTS = {"http": 80, "https": 443}
+
 Dial = Callable[[str, int, float], socket.socket]
 OnSocket = Callable[[socket.socket], None]
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # a host that speaks bad HTTP is a row in a table, not a message
 
 
 class DialledAdapter(HTTPAdapter):
@@ -60,9 +65,21 @@ class DialledAdapter(HTTPAdapter):
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> HTTPConnectionPool:
         """The pool of a request's host, straight away: neither proxies nor a request's own TLS settings count."""
-        parts = urlsplit(request.url)
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(parts.hostname, parts.port, parts.scheme)
+        parts = urlsplit(str(request.url))
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        key: Any = (parts.scheme, host, port)  # urllib3's own key takes longer to make, of settings that are all alike
+        context = {"scheme": parts.scheme, "host": host, "port": port}
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_pool_key(key, context)
         return pool
+
+    def build_response(self, request: requests.PreparedRequest, answer: Any) -> requests.Response:
+        """An answer as requests has it, but for cookies, which we do not keep."""
+        response = requests.Response()
+        response.request, response.raw, response.connection = request, answer, self
+        response.status_code, response.reason, response.url = answer.status, answer.reason, request.url or ""
+        response.headers = requests.structures.CaseInsensitiveDict(answer.headers)
+        response.encoding = requests.utils.get_encoding_from_headers(response.headers)
+        return response
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         """What stands in the request's first line; there is no proxy that would want more."""

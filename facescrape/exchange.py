@@ -162,6 +162,8 @@ class Client:
         Raises:
             Failed: no answer came, or, in the block, the body broke off.
         """
+        if total_s <= 0:
+            raise Failed(Status.TIMEOUT, may_pass=True)
         request = requests.PreparedRequest()
         request.method, request.url, request.headers = "GET", address.url, self._headers
         timeouts_s = (min(self.limits.connect_timeout_s, total_s), min(self.limits.read_timeout_s, total_s))
@@ -170,10 +172,12 @@ class Client:
             try:
                 response = self._adapter.send(request, stream=True, timeout=timeouts_s)
                 yield response
-            except _ERRORS as error:
+                if watch.expired:  # what looked like the end was our own doing
+                    raise TimeoutError("the time is over")
+            except (Failed, *_ERRORS) as error:
                 if watch.expired:
                     raise Failed(Status.TIMEOUT, may_pass=True) from error
-                raise _explain(error) from error
+                raise error if isinstance(error, Failed) else _explain(error) from error
             finally:
                 if response is not None:
                     response.close()

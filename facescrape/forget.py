@@ -1,7 +1,8 @@
 """Forget: URLs or a person in; their pictures, crops and shard entries gone, and never fetched again.
 
 What somebody asks to have removed leaves every arrow of "names → URLs → photographs → boxes → crops", and what
-de-duplication made of it. The archive remembers URLs and hashes, `FORGOTTEN_NAME` the people, so that they stay away.
+de-duplication made of it. The archive remembers URLs and hashes, a list beside it the people: they stay away. It can be
+asked for at any time, so tables are read as far as they are written, finished or not.
 """
 
 import shutil
@@ -20,6 +21,7 @@ from pipelines.errors import ConfigError
 from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.shards import remove_records
 
+NAMES, URLS, PHOTOS, CROPS = "names/names.parquet", "urls/*.urls.parquet", "photos/*.photos.parquet", "crops/*.parquet"
 CLEAN, PAGES = "clean", "report"
 
 
@@ -42,39 +44,36 @@ def find_wanted(root: Path, urls: Iterable[str], people: Iterable[str]) -> Wante
     Raises:
         ConfigError: the collection has no such URL, or no such person.
     """
-    results, photos = Manifest.load(root / "urls"), Manifest.load(root / "photos")
-    names = pq.read_table(root / "names" / "names.parquet", columns=["person", "name"]).to_pylist()
     found: set[str] = set()
     for url in urls:
-        known = _select(results, ".urls.parquet", ["url", "page"], url) | _select(
-            photos, ".photos.parquet", ["url", "final_url"], url
-        )
+        known = _select(root, URLS, ["url", "page"], url) | _select(root, PHOTOS, ["url", "final_url"], url)
         if not known:
             raise ConfigError(
                 f"{url} is not in the collection below {root}",
                 hint="give the URL of the picture or of its page, as the attribution page or urls/*.parquet has it",
             )
         found |= known
-    uris = set()
+    uris: set[str] = set()
+    names = [row for path in root.glob(NAMES) for row in pq.read_table(path, columns=["person", "name"]).to_pylist()]
     for person in people:
         matching = {
             row["person"] for row in names if person.casefold() in {row["person"].casefold(), row["name"].casefold()}
         }
         if not matching:
             raise ConfigError(
-                f"nobody in {root / 'names' / 'names.parquet'} is called {person!r}",
+                f"nobody in {root / NAMES} is called {person!r}",
                 hint="give the name as the attribution page has it, or the DBpedia URI",
             )
         uris |= matching
     for uri in uris:
-        found |= _select(results, ".urls.parquet", ["person"], uri)
+        found |= _select(root, URLS, ["person"], uri)
     return Wanted(frozenset(found), frozenset(uris))
 
 
-def _select(manifest: Manifest, suffix: str, columns: list[str], value: str) -> set[str]:
+def _select(root: Path, tables: str, columns: list[str], value: str) -> set[str]:
     """URLs of the rows that have ``value`` in one of the columns."""
     found: set[str] = set()
-    for path in manifest.paths(suffix):
+    for path in root.glob(tables):
         table = pq.read_table(path, columns=sorted({"url", *columns}))
         for column in columns:
             found.update(table.filter(pc.equal(table[column], pa.scalar(value, pa.string())))["url"].to_pylist())
@@ -84,7 +83,7 @@ def _select(manifest: Manifest, suffix: str, columns: list[str], value: str) -> 
 def pictures_of(root: Path, urls: Collection[str]) -> set[str]:
     """SHA-256 of the photographs that URLs brought."""
     wanted, pictures = pa.array(sorted(urls), pa.string()), set()
-    for path in Manifest.load(root / "photos").paths(".photos.parquet"):
+    for path in root.glob(PHOTOS):
         table = pq.read_table(path, columns=["url", "sha256"])
         pictures.update(table.filter(pc.is_in(table["url"], wanted))["sha256"].drop_null().to_pylist())
     return pictures
@@ -100,7 +99,7 @@ def forget(root: Path, wanted: Wanted, pictures: Collection[str]) -> None:
 def crops_of(root: Path, pictures: Iterable[str]) -> set[str]:
     """Keys of the crops that were cut from photographs (SHA-256)."""
     wanted, keys = pa.array(sorted(pictures), pa.string()), set()
-    for path in Manifest.load(root / "crops").paths(".parquet"):
+    for path in root.glob(CROPS):
         table = pq.read_table(path, columns=["key", "photo_sha256"])
         keys.update(table.filter(pc.is_in(table["photo_sha256"], wanted))["key"].to_pylist())
     return keys
@@ -120,14 +119,20 @@ def near_duplicates_of(dataset_folder: Path, keys: set[str]) -> set[str]:
 def urls_of_crops(root: Path, keys: set[str]) -> set[str]:
     """URLs of the photographs that crops were cut from."""
     urls: set[str] = set()
-    for path in Manifest.load(root / "crops").paths(".parquet"):
+    for path in root.glob(CROPS):
         table = pq.read_table(path, columns=["key", "url"])
         urls.update(table.filter(pc.is_in(table["key"], pa.array(sorted(keys), pa.string())))["url"].to_pylist())
     return urls
 
 
-def remove_from_dataset(dataset_folder: Path, keys: set[str]) -> list[str]:
-    """Take crops out of what was made of them: the clean shards are written anew without them, the rest goes.
+def remove_from_shards(folder: Path, keys: set[str]) -> None:
+    """Write a stage's finished shards anew without some crops; nothing to do where there are none."""
+    if (folder / MANIFEST_NAME).exists():
+        remove_records(Manifest.load(folder), keys)
+
+
+def remove_derived(dataset_folder: Path) -> list[str]:
+    """Remove what de-duplication and training made of the crops, but for the clean shards and trained models.
 
     Thumbnails, codes, packed pixels and pages show or stand for the pictures, and are made again from the shards by the
     commands that made them.
@@ -135,13 +140,9 @@ def remove_from_dataset(dataset_folder: Path, keys: set[str]) -> list[str]:
     Returns:
         The names of the folders that were removed.
     """
-    removed = []
-    clean = dataset_folder / CLEAN
-    if (clean / MANIFEST_NAME).exists():
-        remove_records(Manifest.load(clean), keys)
-    derived = [path.parent for path in dataset_folder.glob(f"*/{MANIFEST_NAME}") if path.parent != clean]
-    for folder in sorted([*derived, dataset_folder / "packed", dataset_folder / PAGES]):
-        if folder.exists():
-            shutil.rmtree(folder)
-            removed.append(folder.name)
+    stages = [path.parent for path in dataset_folder.glob(f"*/{MANIFEST_NAME}")]
+    derived = [folder for folder in [*stages, dataset_folder / "packed", dataset_folder / PAGES] if folder.exists()]
+    removed = sorted(folder.name for folder in derived if folder.name != CLEAN)
+    for name in removed:
+        shutil.rmtree(dataset_folder / name)
     return removed

@@ -29,7 +29,7 @@ class SilentProgress:
 
 
 class ConsoleProgress:
-    """A bar per stage: tasks, images per second, the time left; plain lines where the console is no terminal."""
+    """A bar per stage: tasks, records per second, the time left; plain lines where the console is no terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -57,7 +57,7 @@ class ConsoleProgress:
                 nonlocal records_done
                 records_done += records
                 seconds = bars.tasks[bar].elapsed or 0.0
-                rate = f"{records_done / seconds:,.0f} images/s" if seconds > 0.2 else ""
+                rate = f"{records_done / seconds:,.0f}/s" if seconds > 0.2 else ""
                 bars.update(bar, advance=1, rate=rate)
 
             yield advance

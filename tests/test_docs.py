@@ -9,6 +9,7 @@ import typer
 from typer.main import get_command
 
 import dedup.run
+import facescrape.run
 import pipelines.run
 import train.run
 
@@ -17,6 +18,7 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSIT
 APPS: dict[str, typer.Typer] = {
     "pipelines.run": pipelines.run.app,
     "dedup.run": dedup.run.app,
+    "facescrape.run": facescrape.run.app,
     "train.run": train.run.app,
 }
 
@@ -41,8 +43,8 @@ def test_shown_commands_exist(page: str, module: str, words: list[str]) -> None:
 
 
 def test_shown_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    for page, match in shown(r"(?m)(?:^|`)make ((?:[a-z]+ ?)+)"):
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for page, match in shown(r"(?m)(?:^|`)make ((?:[a-z-]+ ?)+)"):
         assert set(match[1].split()) <= targets, page
 
 
