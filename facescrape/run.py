@@ -49,7 +49,7 @@ from pipelines.errors import ConfigError, SourceError
 from pipelines.executors import Executor, choose_executor
 from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.progress import Progress
-from pipelines.registry import DEFAULT_DATA_ROOT
+from pipelines.registry import DEFAULT_DATA_ROOT, load_registry
 from pipelines.stage import dataset_lock
 
 app = new_app(
@@ -160,7 +160,7 @@ def faces(
     asked = f"names of {names}" if names else "the most linked people of DBpedia"
     _announce(config, web, f"{asked}, photographs of {provider}", root)
     _collect(collection, config, root, choose_executor(executor, workers), progress, retry_failed=retry_failed)
-    console.print(f"next: python -m dedup.run {dataset}{_root_option(data_root)}", soft_wrap=True)
+    console.print(f"next: {_dedup_command(dataset, data_root)}", soft_wrap=True)
 
 
 @app.command()
@@ -219,7 +219,7 @@ def demo(
         web = Web(world.wire, None, quick, sleep=lambda seconds: None)  # nobody there minds
         collection = plan_collection(config, web, provider=provider, data_root=data_root)
         _collect(collection, config, root, engine, progress, retry_failed=retry_failed)
-    console.print(f"next: python -m dedup.run {dataset}{_root_option(data_root)}", soft_wrap=True)
+    console.print(f"next: {_dedup_command(dataset, data_root)}", soft_wrap=True)
 
 
 @app.command()
@@ -301,9 +301,8 @@ def forget(
         f"forgotten: {len(wanted.urls):,} URLs, {len(pictures):,} photographs, {len(keys):,} crops", soft_wrap=True
     )
     if removed:
-        console.print(
-            f"  removed, to be made again by python -m dedup.run {dataset}: {', '.join(removed)}", soft_wrap=True
-        )
+        again = f"to be made again by {_dedup_command(dataset, data_root)}"
+        console.print(f"  removed, {again}: {', '.join(removed)}", soft_wrap=True)
     if not is_finished:
         console.print(
             "  the collection is not finished: its next run takes them out of what it had begun", soft_wrap=True
@@ -372,8 +371,12 @@ def _report(root: Path) -> None:
         console.print(f"  {name:<14} {root / path}", soft_wrap=True)
 
 
-def _root_option(data_root: Path) -> str:
-    return "" if data_root == DEFAULT_DATA_ROOT else f" --data-root {data_root}"
+def _dedup_command(dataset: str, data_root: Path) -> str:
+    """What comes next; a data set that the registry does not know has to say where its images are."""
+    is_known = dataset in load_registry().datasets
+    source = "" if is_known else f" --source shards:{data_root / dataset / RAW / 'crops'}"
+    where = "" if data_root == DEFAULT_DATA_ROOT else f" --data-root {data_root}"
+    return f"python -m dedup.run {dataset}{source}{where}"
 
 
 if __name__ == "__main__":

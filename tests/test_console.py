@@ -9,7 +9,9 @@ import cleanshards
 
 def test_console_script_offers_every_command() -> None:
     commands = get_command(cleanshards.app).commands  # type: ignore[attr-defined]
-    assert set(commands) == {"list", "download", "verify", "dedup", "train"}
+    assert set(commands) == {
+        *("list", "download", "verify", "faces", "faces-demo", "faces-report", "forget", "dedup", "train")
+    }
 
 
 def test_console_script_is_installed_and_reports_errors_in_one_line() -> None:
