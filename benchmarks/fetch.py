@@ -37,9 +37,9 @@ import numpy as np
 
 from benchmarks.tables import console, print_machine, print_table
 from facescrape.archive import Archive
-from facescrape.fetch import Fetcher, Politeness
+from facescrape.fetch.fetcher import Fetcher, Politeness
 from facescrape.status import Status
-from facescrape.wire import Internet, user_agent
+from facescrape.web.wire import Internet, user_agent
 
 HOSTS = 200
 LATENCIES_MS = (0, 50, 500)

@@ -6,25 +6,25 @@ and the report.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from facescrape.archive import Archive
-from facescrape.client import ApiClient
 from facescrape.config import CollectionConfig
 from facescrape.crop import CropStage
-from facescrape.dbpedia import DBPEDIA, Days
 from facescrape.detect import DetectStage, FaceFilter
 from facescrape.detectors import choose_detector
-from facescrape.fetch import Fetcher
-from facescrape.names import NamesFileStage, choose_names
+from facescrape.fetch.fetcher import Fetcher
+from facescrape.fetch.politeness import Politeness
+from facescrape.names.dbpedia import DBPEDIA, Days
+from facescrape.names.stages import NamesFileStage, choose_names
 from facescrape.photos import ARCHIVE, PhotoStage, distinct_urls
-from facescrape.politeness import Politeness
 from facescrape.search import SearchStage, UrlFile, open_provider
-from facescrape.wire import Wire, user_agent
+from facescrape.web.client import ApiClient
+from facescrape.web.wire import Wire, user_agent
 from pipelines.executors import Executor, LocalExecutor
 from pipelines.manifest import Manifest
 from pipelines.progress import Progress
@@ -42,12 +42,14 @@ class Web:
         wire: how hosts are reached.
         contact: whom servers can write to; None: nobody.
         politeness: how hosts of photographs are treated.
+        processes: that fetch photographs, each from hosts of its own.
         sleep: waits between requests to DBpedia and to search providers.
     """
 
     wire: Wire
     contact: str | None
     politeness: Politeness
+    processes: int = 1
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -109,6 +111,7 @@ def plan_collection(
     endpoint: str = DBPEDIA,
     provider: str = "commons",
     provider_url: str | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Collection:
     """The stages of a collection.
 
@@ -120,12 +123,13 @@ def plan_collection(
         endpoint: DBpedia's.
         provider: of searches, or a file of URLs, which names its people.
         provider_url: of the provider's instance.
+        environment: holds the provider's key, if it wants one.
 
     Raises:
         CleanshardsError: an option cannot be used, or the detector's model cannot be had.
     """
     make_client = partial(ApiClient, web.wire, user_agent(web.contact), sleep=web.sleep)
-    found = open_provider(provider, client_factory=make_client, url=provider_url, environment=os.environ)
+    found = open_provider(provider, client_factory=make_client, url=provider_url, environment=environment)
     born = Days(config.born_after, config.born_before)
     if isinstance(found, UrlFile) and names is None:
         named: tuple[Stage, ...] = (NamesFileStage(found.people, config.people),)
@@ -151,7 +155,8 @@ def fetch_photographs(urls: Manifest, web: Web, progress: Progress) -> None:
     total, known = count_known(urls)
     with Archive(urls.root.parent / ARCHIVE) as archive, progress.stage("fetch", total=total, done=known) as advance:
         wanted = chain.from_iterable(distinct for _, distinct in distinct_urls(urls))
-        fetcher = Fetcher(archive, web.wire, user_agent(web.contact), politeness=web.politeness)
+        agent = user_agent(web.contact)
+        fetcher = Fetcher(archive, web.wire, agent, politeness=web.politeness, processes=web.processes)
         fetcher.run(wanted, lambda outcome: advance(1))
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facescrape.archive import Archive
-from facescrape.people import forgotten_people, write_forgotten_people
+from facescrape.names.people import forgotten_people, write_forgotten_people
 from facescrape.photos import ARCHIVE
 from pipelines.errors import ConfigError
 from pipelines.manifest import MANIFEST_NAME, Manifest

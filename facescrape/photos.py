@@ -1,7 +1,7 @@
 """Photographs: search results in; for each distinct URL, what became of it, out.
 
 Third arrow of "names → URLs → photographs → boxes → crops". The archive knows every URL that was ever fetched
-(`facescrape.fetch` brings it up to date); here its knowledge of this collection's URLs becomes a table.
+(`facescrape.fetch.fetcher` brings it up to date); here its knowledge of this collection's URLs becomes a table.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Command: ``python -m facescrape.run faces | demo | report | forget``. Names of people in; shards of crops out."""
 
 import datetime
+import os
 import shlex
 import shutil
 import sys
@@ -15,7 +16,7 @@ from rich.markup import escape
 from facescrape.archive import Archive
 from facescrape.collection import RAW, Collection, Web, cut_faces, plan_collection, plan_faces
 from facescrape.config import BYTES_PER_PHOTOGRAPH, CollectionConfig, choose_preset
-from facescrape.dbpedia import DBPEDIA
+from facescrape.fetch.politeness import Politeness
 from facescrape.forget import (
     CLEAN,
     crops_of,
@@ -27,11 +28,11 @@ from facescrape.forget import (
     urls_of_crops,
 )
 from facescrape.forget import forget as forget_pictures
+from facescrape.names.dbpedia import DBPEDIA
 from facescrape.photos import ARCHIVE
-from facescrape.politeness import Politeness
-from facescrape.report import make_report, write_report
+from facescrape.report.pages import make_report, write_report
 from facescrape.search import PROVIDERS
-from facescrape.wire import Internet
+from facescrape.web.wire import Internet
 from pipelines.cli import (
     DataRoot,
     Debug,
@@ -42,6 +43,7 @@ from pipelines.cli import (
     Workers,
     console,
     new_app,
+    rendering_bar,
     run_app,
     set_up_output,
 )
@@ -51,6 +53,8 @@ from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.progress import Progress
 from pipelines.registry import DEFAULT_DATA_ROOT, load_registry
 from pipelines.stage import dataset_lock
+
+MOST_FETCHERS = 4  # each has 192 connections at once; more would wait for hosts and not for a core
 
 app = new_app(
     "Collect a set of faces: names of people, web image queries, photographs, face boxes, crops.\n\n"
@@ -147,7 +151,8 @@ def faces(
         min_face=min_face,
         size=size,
     )
-    web = Web(Internet(), contact, Politeness(connections_per_host=connections, requests_per_s_per_host=rate))
+    politeness = Politeness(connections_per_host=connections, requests_per_s_per_host=rate)
+    web = Web(Internet(), contact, politeness, processes=min(workers or os.cpu_count() or 1, MOST_FETCHERS))
     root = data_root / dataset / RAW
     collection = plan_collection(
         config, web, endpoint=endpoint, names=names, provider=provider, provider_url=provider_url, data_root=data_root
@@ -201,11 +206,14 @@ def demo(
       python -m facescrape.run demo --dataset mine --photos FOLDER --min-face 64
     """
     progress = set_up_output(verbose=verbose, quiet=quiet)
-    from facescrape.replay import serve_demo  # brings the renderer with it
+    from facescrape.replay import BRAVE_KEY, SEARXNG, serve_demo  # brings the renderer with it
 
     engine = choose_executor(executor, workers)
     root = data_root / dataset / RAW
-    with serve_demo(photos, people, images_per_person, root.with_name("replay"), engine) as world:
+    with (
+        rendering_bar(quiet) as rendered,
+        serve_demo(photos, people, images_per_person, root.with_name("replay"), engine, rendered) as world,
+    ):
         config = CollectionConfig(
             people=world.people,
             images_per_person=world.images_per_person,
@@ -217,7 +225,14 @@ def demo(
         )
         quick = Politeness(connections_per_host=4, requests_per_s_per_host=None, pause_s=0.2)
         web = Web(world.wire, None, quick, sleep=lambda seconds: None)  # nobody there minds
-        collection = plan_collection(config, web, provider=provider, data_root=data_root)
+        collection = plan_collection(
+            config,
+            web,
+            provider=provider,
+            provider_url=SEARXNG,
+            environment={"BRAVE_API_KEY": BRAVE_KEY},
+            data_root=data_root,
+        )
         _collect(collection, config, root, engine, progress, retry_failed=retry_failed)
     console.print(f"next: {_dedup_command(dataset, data_root)}", soft_wrap=True)
 

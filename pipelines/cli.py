@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 from pipelines.errors import CleanshardsError, disk_full, is_disk_full
 from pipelines.progress import ConsoleProgress, Progress, SilentProgress
@@ -38,6 +42,15 @@ def set_up_output(*, verbose: bool = False, quiet: bool = False) -> Progress:
     handler = RichHandler(console=error_console, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
     return SilentProgress() if quiet else ConsoleProgress(error_console)
+
+
+@contextmanager
+def rendering_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of pictures that are rendered, which shows itself at the first; call what it yields with (done, total)."""
+    columns = (TextColumn("  rendering   "), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=error_console, disable=quiet) as bars:
+        bar = bars.add_task("rendering", total=None, visible=False)
+        yield lambda done, total: bars.update(bar, completed=done, total=total, visible=True)
 
 
 def new_app(help_text: str) -> typer.Typer:

@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -32,6 +31,7 @@ from pipelines.cli import (
     console,
     error_console,
     new_app,
+    rendering_bar,
     run_app,
     set_up_output,
 )
@@ -247,11 +247,9 @@ def _render(path: Path, quiet: bool) -> int:
     """Render the demo, unless it is there; returns how many images it holds."""
     from pipelines.synthetic import write_rooms  # takes OpenCV along, for which the other commands need not wait
 
-    columns = (TextColumn("  rendering   "), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     if not path.exists():
-        with Progress(*columns, console=error_console, disable=quiet) as bars:
-            bar = bars.add_task("rendering", total=None)
-            write_rooms(path, progress=lambda done, total: bars.update(bar, completed=done, total=total))
+        with rendering_bar(quiet) as progress:
+            write_rooms(path, progress=progress)
     return count_images(path)
 
 

@@ -2,7 +2,7 @@
 
 It stands opposite every arrow of "names → URLs → photographs → boxes → crops": one server on the loopback interface
 plays DBpedia, the search providers and the hosts of the photographs, those that misbehave included. A `World` is what
-there is, and knows the truth about it; `serve` plays it; `facescrape.wire.Replay` leads every URL to it.
+there is, and knows the truth about it; `serve` plays it; `facescrape.web.wire.Replay` leads every URL to it.
 """
 
 from facescrape.replay.demo import Demo, serve_demo

@@ -9,7 +9,7 @@ from facescrape.replay.folder import FolderPeople
 from facescrape.replay.rendered import RenderedPeople
 from facescrape.replay.server import ReplayServer, serve
 from facescrape.replay.world import World
-from facescrape.wire import Replay
+from facescrape.web.wire import Replay
 from pipelines.executors import Executor
 
 

@@ -9,7 +9,7 @@ from facescrape.replay.exhibit import PRIVATE_FOLDER, UPLOADS, Exhibit
 from facescrape.replay.message import NOT_FOUND, Answer, Request, as_json, text
 from facescrape.replay.misbehaviour import Kind
 from facescrape.replay.world import World
-from facescrape.wire import PRODUCT
+from facescrape.web.wire import PRODUCT
 from pipelines.headers import read_header
 from pipelines.images import ImageRejected
 from pipelines.synthetic import encode_image

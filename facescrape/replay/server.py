@@ -18,7 +18,7 @@ from facescrape.replay.hosts import answer_photograph
 from facescrape.replay.message import Answer, Request, text
 from facescrape.replay.providers import PROVIDERS
 from facescrape.replay.world import World
-from facescrape.wire import Replay
+from facescrape.web.wire import Replay
 
 LOOPBACK = "127.0.0.1"
 _MOST_HEADER_BYTES = 1 << 16

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from facescrape.client import ClientFactory
 from facescrape.search import brave, commons, openverse, searxng
 from facescrape.search.base import Result, SearchProvider
 from facescrape.search.brave import Brave
@@ -16,6 +15,7 @@ from facescrape.search.openverse import Openverse
 from facescrape.search.searxng import SearXng
 from facescrape.search.stage import SearchStage
 from facescrape.search.url_file import UrlFile
+from facescrape.web.client import ClientFactory
 from pipelines.errors import ConfigError
 
 __all__ = ["PROVIDERS", "Result", "SearchProvider", "SearchStage", "UrlFile", "open_provider"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from facescrape.people import Person
+from facescrape.names.people import Person
 
 MAX_URL_CHARS = 4096
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#\x00-\x1f\x7f]+\S*", re.IGNORECASE)

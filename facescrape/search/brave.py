@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from facescrape.client import Answer, ApiClient, Limit, Service
-from facescrape.people import Person
+from facescrape.names.people import Person
 from facescrape.search.base import Result, quote_name, read_size, read_text
+from facescrape.web.client import Answer, ApiClient, Limit, Service
 from pipelines.errors import ConfigError
 from pipelines.manifest import digest_of
 

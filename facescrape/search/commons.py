@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any, ClassVar
 
-from facescrape.client import Answer, ApiClient, Limit, Service, TryAgain
-from facescrape.people import Person
+from facescrape.names.people import Person
 from facescrape.search.base import Result, quote_name, read_size, read_text
+from facescrape.web.client import Answer, ApiClient, Limit, Service, TryAgain
 from pipelines.errors import DownloadError
 from pipelines.manifest import digest_of
 

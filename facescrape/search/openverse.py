@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from facescrape.client import ApiClient, Limit, Service
-from facescrape.people import Person
+from facescrape.names.people import Person
 from facescrape.search.base import Result, quote_name, read_size, read_text
+from facescrape.web.client import ApiClient, Limit, Service
 from pipelines.manifest import digest_of
 
 API = "https://api.openverse.org/v1/images/"

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facescrape.people import Person, forgotten_people, load_people
+from facescrape.names.people import Person, forgotten_people, load_people
 from facescrape.search.base import Result, SearchProvider, is_web_address
 from facescrape.tables import URLS
 from pipelines.manifest import Manifest, digest_of

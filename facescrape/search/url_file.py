@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
-from facescrape.lists import Row, read_rows
-from facescrape.people import Person
+from facescrape.names.lists import Row, read_rows
+from facescrape.names.people import Person
 from facescrape.search.base import Result, is_web_address, read_size
 from pipelines.errors import ConfigError
 from pipelines.manifest import digest_of, hash_file

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from facescrape.client import ApiClient, Service
-from facescrape.wire import Replay
+from facescrape.web.client import ApiClient, Service
+from facescrape.web.wire import Replay
 
 
 @dataclass

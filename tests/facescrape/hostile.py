@@ -1,6 +1,6 @@
 """A hostile world: hosts that misbehave, each in its own way, all played by one server on the loopback interface.
 
-They exist only as names: `World` is the `facescrape.wire.Wire` that resolves them to made-up addresses, connects to the
+They exist only as names: `World` is the `Wire` that resolves them to made-up addresses, connects to the
 server whatever the address, and notes to which address a connection was wanted.
 """
 

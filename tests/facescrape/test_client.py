@@ -11,9 +11,9 @@ from answers import HANG_UP, FakeTime, Say, in_turn, play
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facescrape import client as client_module
-from facescrape.client import Answer, ApiClient, Limit, Service, TimedOut, TryAgain
-from facescrape.wire import Internet
+from facescrape.web import client as client_module
+from facescrape.web.client import Answer, ApiClient, Limit, Service, TimedOut, TryAgain
+from facescrape.web.wire import Internet
 from pipelines.errors import CleanshardsError, ConfigError, DownloadError
 
 URL = "https://api.example.org/things"

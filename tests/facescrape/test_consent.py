@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facescrape.consent import FORBIDDING, ROBOTS_BYTES, Robots, TdmPolicy, opted_out
+from facescrape.fetch.consent import FORBIDDING, ROBOTS_BYTES, Robots, TdmPolicy, opted_out
 
 US = "cleanshards"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

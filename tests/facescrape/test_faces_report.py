@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facescrape.accounts import Step
 from facescrape.archive import picture_path
-from facescrape.credits import safe_link
-from facescrape.report import make_report, write_report
+from facescrape.report.accounts import Step
+from facescrape.report.credits import safe_link
+from facescrape.report.pages import make_report, write_report
 from facescrape.tables import BOXES, IMAGES, NAMES, PHOTOS, URLS
 from pipelines.errors import IntegrityError, SourceError
 from pipelines.manifest import File, Manifest, Shard, hash_file

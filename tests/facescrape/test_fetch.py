@@ -24,9 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facescrape.archive import PICTURES, Archive, Outcome
-from facescrape.fetch import Fetcher, Limits, Politeness
+from facescrape.fetch.fetcher import Fetcher, Limits, Politeness
 from facescrape.status import Status
-from facescrape.wire import Replay, Wire
+from facescrape.web.wire import Replay, Wire
 from pipelines.errors import StageError
 
 NO_WAIT = Politeness(requests_per_s_per_host=None, pause_s=0.02, longest_pause_s=0.05)

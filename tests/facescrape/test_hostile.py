@@ -33,7 +33,7 @@ from hostile import (
 )
 
 from facescrape.archive import Archive, Outcome
-from facescrape.fetch import Fetcher, Limits, Politeness
+from facescrape.fetch.fetcher import Fetcher, Limits, Politeness
 from facescrape.status import Status
 
 GOOD = jpeg()

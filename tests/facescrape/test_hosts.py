@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facescrape.hosts import HostQueue
+from facescrape.fetch.hosts import HostQueue
 
 
 def queue_of(*hosts: str, connections: int = 2, spacing_s: float = 0.0) -> HostQueue[int]:

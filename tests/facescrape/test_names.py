@@ -15,13 +15,13 @@ from answers import Answering, Asked, Say, Services, in_turn, play
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facescrape import dbpedia
-from facescrape.client import ApiClient
-from facescrape.dbpedia import DBPEDIA, SERVICE, Days, Endpoint
-from facescrape.names import BirthsStage, NamesFileStage, NamesStage, choose_names
-from facescrape.people import Person, load_people, merge_people, read_names, strip_disambiguation
+from facescrape.names import dbpedia
+from facescrape.names.dbpedia import DBPEDIA, SERVICE, Days, Endpoint
+from facescrape.names.people import Person, load_people, merge_people, read_names, strip_disambiguation
+from facescrape.names.stages import BirthsStage, NamesFileStage, NamesStage, choose_names
 from facescrape.tables import NAMES
-from facescrape.wire import Internet
+from facescrape.web.client import ApiClient
+from facescrape.web.wire import Internet
 from pipelines.errors import ConfigError, DownloadError, SourceError
 from pipelines.executors import LocalExecutor
 from pipelines.manifest import Manifest

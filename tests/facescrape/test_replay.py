@@ -20,11 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facescrape.archive import Archive, Outcome
-from facescrape.client import ApiClient, Service
-from facescrape.dbpedia import DBPEDIA, QUERY, SERVICE, Days, Endpoint
-from facescrape.fetch import Fetcher
-from facescrape.people import Person
-from facescrape.politeness import Politeness
+from facescrape.fetch.fetcher import Fetcher
+from facescrape.fetch.politeness import Politeness
+from facescrape.names.dbpedia import DBPEDIA, QUERY, SERVICE, Days, Endpoint
+from facescrape.names.people import Person
 from facescrape.replay import (
     BRAVE_KEY,
     SEARXNG,
@@ -43,7 +42,8 @@ from facescrape.replay.people import draw_name
 from facescrape.replay.pictures import ALTERATIONS, Rendered
 from facescrape.search import PROVIDERS, SearchProvider, open_provider
 from facescrape.status import Status
-from facescrape.wire import open_session
+from facescrape.web.client import ApiClient, Service
+from facescrape.web.wire import open_session
 from pipelines.errors import ConfigError, SourceError
 from pipelines.executors import LocalExecutor
 from pipelines.images import Pixels, decode

@@ -11,14 +11,14 @@ from answers import Answering, Asked, Say, Services, in_turn, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facescrape.client import ApiClient, Service
-from facescrape.names import NamesFileStage
-from facescrape.people import Person
+from facescrape.names.people import Person
+from facescrape.names.stages import NamesFileStage
 from facescrape.search import PROVIDERS, Result, SearchProvider, SearchStage, UrlFile, open_provider
 from facescrape.search.base import is_web_address, quote_name
 from facescrape.search.openverse import name_licence
 from facescrape.tables import URLS
-from facescrape.wire import Internet
+from facescrape.web.client import ApiClient, Service
+from facescrape.web.wire import Internet
 from pipelines.errors import ConfigError, DownloadError
 from pipelines.executors import LocalExecutor
 from pipelines.manifest import Manifest

@@ -13,7 +13,7 @@ from hostile import World, answer, redirect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facescrape.wire import Internet, PrivateAddress, Replay, Unresolved, is_public, open_session, user_agent
+from facescrape.web.wire import Internet, PrivateAddress, Replay, Unresolved, is_public, open_session, user_agent
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 # fmt: off

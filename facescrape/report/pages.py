@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from facescrape.accounts import Group, Tables, count_collection, read_dropped
-from facescrape.credits import Directory, group_by_person, iterate_pages, page_name, read_directory
-from facescrape.gallery import FACE_SIDE, Place, choose_faces, choose_photographs, read_crops
+from facescrape.report.accounts import Group, Tables, count_collection, read_dropped
+from facescrape.report.credits import Directory, group_by_person, iterate_pages, page_name, read_directory
+from facescrape.report.gallery import FACE_SIDE, Place, choose_faces, choose_photographs, read_crops
 from pipelines.manifest import write_atomically
 from pipelines.page import render_page
 
@@ -101,7 +101,7 @@ def write_report(report: Mapping[str, Any], root: Path, credits_per_page: int = 
 def _index_page(report: Mapping[str, Any], tables: Tables, directory: Directory, faces: list[Place]) -> str:
     crops = _read_crops(tables, ((place.shard, place.key) for place in faces), FACE_SIDE)
     return render_page(
-        "facescrape",
+        "facescrape.report",
         "report.html.jinja",
         report=report,
         steps={step["step"]: step for step in report["funnel"]},
@@ -117,7 +117,7 @@ def _attribution_pages(report: Mapping[str, Any], tables: Tables, directory: Dir
     pages = iterate_pages(tables, per_page) if directory.pages else iter([[]])
     for number, page in enumerate(pages, start=1):
         yield render_page(
-            "facescrape",
+            "facescrape.report",
             "attribution.html.jinja",
             report=report,
             directory=directory,

@@ -1,6 +1,6 @@
 """Hosts: which job may begin now? Jobs by host go in, and come out such that no host is asked too much or too often.
 
-The schedule of the arrow "URLs → photographs". It does nothing by itself and owns no clock: `facescrape.fetch` says
+The schedule of the arrow "URLs → photographs". It does nothing by itself and owns no clock: `crew` says
 what the time is, in seconds of any one clock. Hosts with a job that may begin some day stand in a heap by that time,
 so thousands of them cost O(log n) a job, and one that is slow, or held, keeps nobody else waiting.
 """

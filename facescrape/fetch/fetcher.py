@@ -1,10 +1,9 @@
 """Fetcher: brings the archive up to date. URLs go in; at the end each has an outcome there, and its picture.
 
 The arrow "URLs → photographs". Polite: each host's robots.txt and opt-outs are obeyed, its connections are few, their
-requests spaced, its wishes to be left alone granted. Safe: see `facescrape.wire` for addresses, `facescrape.exchange`
-for time and bytes, `facescrape.verdict` for what comes back. Fast: a few hundred threads wait for as many hosts at
-once, `facescrape.hosts` tells which may be asked, and where one process is not enough, `facescrape.fleet` divides the
-hosts among several.
+requests spaced, its wishes to be left alone granted. Safe: see `facescrape.web` for addresses and time, `verdict` for
+what comes back. Fast: a few hundred threads wait for as many hosts at once, `hosts` tells which may be asked, and where
+one process is not enough, `fleet` divides the hosts among several.
 """
 
 import random
@@ -15,11 +14,11 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from facescrape.archive import Archive, Outcome
-from facescrape.exchange import Limits
-from facescrape.fleet import Fleet
-from facescrape.politeness import Politeness
-from facescrape.pursuit import Manner, Pursuit
-from facescrape.wire import Wire
+from facescrape.fetch.fleet import Fleet
+from facescrape.fetch.politeness import Politeness
+from facescrape.fetch.pursuit import Manner, Pursuit
+from facescrape.web.exchange import Limits
+from facescrape.web.wire import Wire
 
 __all__ = ["Fetcher", "Limits", "Politeness"]
 
@@ -54,7 +53,7 @@ class Fetcher:
         Args:
             archive: what is known, and where all goes.
             wire: how hosts are reached.
-            agent: the User-Agent, see `facescrape.wire.user_agent`.
+            agent: the User-Agent, see `facescrape.web.wire.user_agent`.
             limits: how much a URL may take.
             politeness: how a host is treated.
             workers: threads per process, and so requests at once.

@@ -1,7 +1,7 @@
 """Connections of requests and urllib3 that are dialled by a function of ours, which may refuse a host.
 
 A function (host, port, timeout in seconds) → socket goes in, an adapter for `requests.Session.mount` comes out:
-`facescrape.wire` makes sessions of it, on which all arrows of "names → URLs → photographs → boxes → crops" stand that
+`wire` makes sessions of it, on which all arrows of "names → URLs → photographs → boxes → crops" stand that
 touch the network. Written against urllib3's documented classes (https://urllib3.readthedocs.io/en/stable/reference).
 """
 

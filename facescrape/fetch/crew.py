@@ -1,4 +1,4 @@
-"""Crew: threads that work on the jobs of a `facescrape.hosts.HostQueue`, each as soon as its host allows.
+"""Crew: threads that work on the jobs of a `facescrape.fetch.hosts.HostQueue`, each as soon as its host allows.
 
 A part of the arrow "URLs → photographs". A job is worked on step by step; between two steps it stands in the queue of
 the host that the next one is for, so no thread ever waits for anything but the network.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from facescrape.hosts import HostQueue, Job
+from facescrape.fetch.hosts import HostQueue, Job
 
 _ROOM_EVERY = 100  # whoever waits for room is woken after so many jobs
 

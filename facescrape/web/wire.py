@@ -21,7 +21,7 @@ from typing import Protocol
 
 import requests
 
-from facescrape.connections import DialledAdapter, OnSocket
+from facescrape.web.connections import DialledAdapter, OnSocket
 
 PRODUCT = "cleanshards"  # what robots.txt and X-Robots-Tag call us
 

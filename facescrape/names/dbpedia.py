@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from facescrape.client import Answer, ApiClient, Limit, Service, TimedOut
-from facescrape.people import Person, merge_people, strip_disambiguation
+from facescrape.names.people import Person, merge_people, strip_disambiguation
+from facescrape.web.client import Answer, ApiClient, Limit, Service, TimedOut
 from pipelines.errors import DownloadError
 from pipelines.manifest import digest_of
 

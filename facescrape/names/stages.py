@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
-from facescrape.client import ClientFactory
-from facescrape.dbpedia import SERVICE, Days, Endpoint
-from facescrape.people import Person, load_people, merge_people, read_names, write_people
+from facescrape.names.dbpedia import SERVICE, Days, Endpoint
+from facescrape.names.people import Person, load_people, merge_people, read_names, write_people
+from facescrape.web.client import ClientFactory
 from pipelines.errors import ConfigError, SourceError
 from pipelines.manifest import Manifest
 from pipelines.stage import Stage, Task
@@ -80,7 +80,7 @@ class NamesFileStage:
     """Writes down a user's list, in its order, instead: ``names.parquet``, columns `facescrape.tables.NAMES`.
 
     Attributes:
-        listed: the people, by `facescrape.people.read_names` for example.
+        listed: the people, by `facescrape.names.people.read_names` for example.
         people: how many of them, from the first.
     """
 

@@ -15,14 +15,14 @@ from typing import Self
 import requests
 
 from facescrape.archive import Archive, Outcome
-from facescrape.consent import opted_out
-from facescrape.crew import Crew, Next
-from facescrape.exchange import FIRST_BYTES, Address, Client, Failed, Limits, parse_address, read_retry_after
-from facescrape.permits import REMEMBERED_S, Permits, Rules, redirect_of
-from facescrape.politeness import Politeness
+from facescrape.fetch.consent import opted_out
+from facescrape.fetch.crew import Crew, Next
+from facescrape.fetch.permits import REMEMBERED_S, Permits, Rules, redirect_of
+from facescrape.fetch.politeness import Politeness
+from facescrape.fetch.verdict import Picture, check_beginning, check_content_type, decompress, judge, status_of_code
 from facescrape.status import Status
-from facescrape.verdict import Picture, check_beginning, check_content_type, decompress, judge, status_of_code
-from facescrape.wire import PRODUCT, Wire
+from facescrape.web.exchange import FIRST_BYTES, Address, Client, Failed, Limits, parse_address, read_retry_after
+from facescrape.web.wire import PRODUCT, Wire
 
 _UNFINISHED_URLS = 20_000
 _SHORTLY_S = 0.05
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How URLs are fetched; see `facescrape.fetch.Fetcher`. It can be sent to other processes."""
+    """How URLs are fetched; see `facescrape.fetch.fetcher.Fetcher`. It can be sent to other processes."""
 
     wire: Wire
     agent: str

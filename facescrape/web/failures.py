@@ -1,6 +1,6 @@
 """Failures: why a service gave no answer, in words, and how often it is worth asking. Errors of requests go in.
 
-A part of `facescrape.client`, under the first two arrows of "names → URLs → photographs → boxes → crops".
+A part of `facescrape.web.client`, under the first two arrows of "names → URLs → photographs → boxes → crops".
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import requests
 import urllib3.exceptions
 
-from facescrape.wire import Unresolved
+from facescrape.web.wire import Unresolved
 from pipelines.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 10.0

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facescrape.accounts import Tables
 from facescrape.archive import picture_path
-from facescrape.credits import Credit, read_credits
 from facescrape.photos import ARCHIVE
+from facescrape.report.accounts import Tables
+from facescrape.report.credits import Credit, read_credits
 from pipelines.images import ImageRejected, decode, encode_preview, read_header
 from pipelines.page import data_uri
 from pipelines.shards import read_shard

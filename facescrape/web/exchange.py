@@ -19,8 +19,8 @@ import urllib3.exceptions
 from urllib3.util import parse_url
 
 from facescrape.status import Status
-from facescrape.watchdog import Watchdog
-from facescrape.wire import PrivateAddress, Unresolved, Wire, open_session
+from facescrape.web.watchdog import Watchdog
+from facescrape.web.wire import PrivateAddress, Unresolved, Wire, open_session
 from pipelines.images import MAX_PIXELS
 
 FIRST_BYTES = 1 << 16

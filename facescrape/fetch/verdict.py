@@ -7,8 +7,8 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 
-from facescrape.exchange import Failed
 from facescrape.status import Status
+from facescrape.web.exchange import Failed
 from pipelines.headers import Header, ImageRejected, RejectReason, is_cut_short, read_header
 
 _STATUS_OF = {

@@ -1,6 +1,6 @@
 """Permits: may this URL be asked for? Origins go in; what their robots.txt and TDM policy say comes out.
 
-A part of the arrow "URLs → photographs". What these files say is read by `facescrape.consent`; here they are fetched
+A part of the arrow "URLs → photographs". What these files say is read by `consent`; here they are fetched
 once and remembered, as RFC 9309 wants it, 2.3 and 2.4.
 """
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import requests
 
-from facescrape.consent import ROBOTS_BYTES, Robots, TdmPolicy
-from facescrape.exchange import Address, Client, Failed, parse_address, read_retry_after
+from facescrape.fetch.consent import ROBOTS_BYTES, Robots, TdmPolicy
+from facescrape.fetch.verdict import decompress
 from facescrape.status import Status
-from facescrape.verdict import decompress
-from facescrape.wire import PRODUCT
+from facescrape.web.exchange import Address, Client, Failed, parse_address, read_retry_after
+from facescrape.web.wire import PRODUCT
 
 REMEMBERED_S = 24 * 3600.0  # RFC 9309, 2.4
 _REMEMBERED_ORIGINS = 4096

@@ -1,6 +1,6 @@
 """Consent: what a host says in robots.txt, headers and tdmrep.json goes in; whether we may use a picture comes out.
 
-The conscience of the arrow "URLs → photographs": `facescrape.fetch` reads the bytes and asks here. Everything in this
+The conscience of the arrow "URLs → photographs": `pursuit` reads the bytes and asks here. Everything in this
 module is pure, takes whatever hosts send without ever raising, and where that can be read in two ways, takes the
 reading that leaves the picture alone.
 """

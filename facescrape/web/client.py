@@ -17,9 +17,9 @@ from typing import Any
 
 import requests
 
-from facescrape.exchange import read_retry_after
-from facescrape.failures import CONNECT_TIMEOUT_S, QUICK_TRIES, Failure, explain
-from facescrape.wire import Wire, open_session
+from facescrape.web.exchange import read_retry_after
+from facescrape.web.failures import CONNECT_TIMEOUT_S, QUICK_TRIES, Failure, explain
+from facescrape.web.wire import Wire, open_session
 from pipelines.errors import CleanshardsError, ConfigError, DownloadError
 
 MAX_BYTES = 64 << 20  # of an answer, decompressed; 10,000 rows of DBpedia have about 10 MB

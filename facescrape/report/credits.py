@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facescrape.accounts import Tables, host_of
+from facescrape.report.accounts import Tables, host_of
 from facescrape.status import Status
 from pipelines.errors import IntegrityError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facescrape.lists import read_rows
+from facescrape.names.lists import read_rows
 from facescrape.tables import NAMES
 from pipelines.errors import ConfigError
 from pipelines.manifest import write_atomically

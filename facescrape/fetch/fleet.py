@@ -20,8 +20,8 @@ from typing import Self
 from zlib import crc32
 
 from facescrape.archive import Archive, Outcome
-from facescrape.exchange import Failed, parse_address
-from facescrape.pursuit import Job, Manner, Pursuit
+from facescrape.fetch.pursuit import Job, Manner, Pursuit
+from facescrape.web.exchange import Failed, parse_address
 from pipelines.errors import StageError
 
 _ENDING_S = 60.0
