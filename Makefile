@@ -36,7 +36,7 @@ faces: .venv/.ready  ## collect faces from the web and de-duplicate them: make f
 
 faces-demo: .venv/.ready  ## the same on rendered people, served by a replay of the web on this machine
 	$(RUN) -m facescrape.run demo
-	$(RUN) -m dedup.run faces_demo
+	$(RUN) -m dedup.run faces_demo --steps 200  # enough for a hundred faces
 	$(RUN) -m facescrape.run report --dataset faces_demo
 
 dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom

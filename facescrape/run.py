@@ -176,8 +176,8 @@ def demo(
         Path | None,
         typer.Option(help="Serve these instead: a folder of photographs per person.", show_default="rendered ones"),
     ] = None,
-    people: Annotated[int, typer.Option(min=1, help="How many people to render.")] = 24,
-    images_per_person: Annotated[int, typer.Option(min=1, help="Photographs of each.")] = 20,
+    people: Annotated[int, typer.Option(min=1, help="How many people to render.")] = 14,
+    images_per_person: Annotated[int, typer.Option(min=1, help="Photographs of each.")] = 16,
     provider: Annotated[
         str, typer.Option(help="Which provider is replayed: commons, openverse, searxng or brave.")
     ] = "commons",

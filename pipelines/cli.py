@@ -50,7 +50,13 @@ def rendering_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("  rendering   "), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     with RichProgress(*columns, console=error_console, disable=quiet) as bars:
         bar = bars.add_task("rendering", total=None, visible=False)
-        yield lambda done, total: bars.update(bar, completed=done, total=total, visible=True)
+
+        def show(done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total, visible=True)
+            if done == total:
+                bars.stop()
+
+        yield show
 
 
 def new_app(help_text: str) -> typer.Typer:
