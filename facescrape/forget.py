@@ -7,7 +7,7 @@ asked for at any time, so tables are read as far as they are written, finished o
 
 import shutil
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from facescrape.photos import ARCHIVE
 from pipelines.errors import ConfigError
 from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.shards import remove_records
+from pipelines.stage import ENTRIES
 
 NAMES, URLS, PHOTOS, CROPS = "names/names.parquet", "urls/*.urls.parquet", "photos/*.photos.parquet", "crops/*.parquet"
 CLEAN, PAGES = "clean", "report"
@@ -31,6 +32,20 @@ class Wanted:
 
     urls: frozenset[str]
     people: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was removed: how many URLs, photographs and crops, and the names of folders that are to be made again.
+
+    ``near`` are URLs of near-duplicates that remain.
+    """
+
+    urls: int
+    pictures: int
+    crops: int
+    folders: tuple[str, ...]
+    near: tuple[str, ...]
 
 
 def find_wanted(root: Path, urls: Iterable[str], people: Iterable[str]) -> Wanted:
@@ -80,7 +95,35 @@ def _select(root: Path, tables: str, columns: list[str], value: str) -> set[str]
     return found
 
 
-def pictures_of(root: Path, urls: Collection[str]) -> set[str]:
+def remove(root: Path, dataset_folder: Path, wanted: Wanted, *, also_duplicates: bool = False) -> Removal:
+    """Remove pictures wherever they are, and remember: URLs, bytes and people never come back.
+
+    May be repeated after a kill. A finished collection's tables and shards are brought in order by
+    `facescrape.collection.cut_faces` afterwards.
+
+    Args:
+        root: of the collection.
+        dataset_folder: what de-duplication and training made of its crops.
+        wanted: by `find_wanted`.
+        also_duplicates: whether near-duplicates go too.
+    """
+    pictures = _pictures_of(root, wanted.urls)
+    remaining = _near_duplicates_of(dataset_folder, _crops_of(root, pictures))
+    if also_duplicates:
+        wanted = replace(wanted, urls=wanted.urls | _urls_of_crops(root, remaining))
+        pictures, remaining = _pictures_of(root, wanted.urls), set()
+    crops, near = _crops_of(root, pictures), _urls_of_crops(root, remaining)
+    write_forgotten_people(root, forgotten_people(root) | wanted.people)
+    with Archive(root / ARCHIVE) as archive:
+        archive.forget(wanted.urls, pictures)
+    for shards in (dataset_folder / CLEAN, root / "crops"):  # these last: they say which crops are meant
+        _remove_from_shards(shards, crops)
+    shutil.rmtree(root / PAGES, ignore_errors=True)
+    folders = _remove_derived(dataset_folder)
+    return Removal(len(wanted.urls), len(pictures), len(crops), tuple(folders), tuple(sorted(near)))
+
+
+def _pictures_of(root: Path, urls: Collection[str]) -> set[str]:
     """SHA-256 of the photographs that URLs brought."""
     wanted, pictures = pa.array(sorted(urls), pa.string()), set()
     for path in root.glob(PHOTOS):
@@ -89,14 +132,7 @@ def pictures_of(root: Path, urls: Collection[str]) -> set[str]:
     return pictures
 
 
-def forget(root: Path, wanted: Wanted, pictures: Collection[str]) -> None:
-    """Remove photographs (SHA-256) from the archive, whatever URLs brought them; remember URLs, bytes and people."""
-    write_forgotten_people(root, forgotten_people(root) | wanted.people)
-    with Archive(root / ARCHIVE) as archive:
-        archive.forget(wanted.urls, pictures)
-
-
-def crops_of(root: Path, pictures: Iterable[str]) -> set[str]:
+def _crops_of(root: Path, pictures: Iterable[str]) -> set[str]:
     """Keys of the crops that were cut from photographs (SHA-256)."""
     wanted, keys = pa.array(sorted(pictures), pa.string()), set()
     for path in root.glob(CROPS):
@@ -105,7 +141,7 @@ def crops_of(root: Path, pictures: Iterable[str]) -> set[str]:
     return keys
 
 
-def near_duplicates_of(dataset_folder: Path, keys: set[str]) -> set[str]:
+def _near_duplicates_of(dataset_folder: Path, keys: set[str]) -> set[str]:
     """Keys that de-duplication put into the same groups, themselves left out; none where it has not run."""
     path = dataset_folder / "duplicates.parquet"
     if not path.exists():
@@ -116,7 +152,7 @@ def near_duplicates_of(dataset_folder: Path, keys: set[str]) -> set[str]:
     return set().union(*groups) - keys
 
 
-def urls_of_crops(root: Path, keys: set[str]) -> set[str]:
+def _urls_of_crops(root: Path, keys: set[str]) -> set[str]:
     """URLs of the photographs that crops were cut from."""
     urls: set[str] = set()
     for path in root.glob(CROPS):
@@ -125,13 +161,13 @@ def urls_of_crops(root: Path, keys: set[str]) -> set[str]:
     return urls
 
 
-def remove_from_shards(folder: Path, keys: set[str]) -> None:
+def _remove_from_shards(folder: Path, keys: set[str]) -> None:
     """Write a stage's finished shards anew without some crops; nothing to do where there are none."""
     if (folder / MANIFEST_NAME).exists():
         remove_records(Manifest.load(folder), keys)
 
 
-def remove_derived(dataset_folder: Path) -> list[str]:
+def _remove_derived(dataset_folder: Path) -> list[str]:
     """Remove what de-duplication and training made of the crops, but for the clean shards and trained models.
 
     Thumbnails, codes, packed pixels and pages show or stand for the pictures, and are made again from the shards by the
@@ -140,9 +176,9 @@ def remove_derived(dataset_folder: Path) -> list[str]:
     Returns:
         The names of the folders that were removed.
     """
-    stages = [path.parent for path in dataset_folder.glob(f"*/{MANIFEST_NAME}")]
-    derived = [folder for folder in [*stages, dataset_folder / "packed", dataset_folder / PAGES] if folder.exists()]
-    removed = sorted(folder.name for folder in derived if folder.name != CLEAN)
+    stages = {path.parent for made in (MANIFEST_NAME, ENTRIES) for path in dataset_folder.glob(f"*/{made}")}
+    derived = stages | {dataset_folder / "packed", dataset_folder / PAGES}
+    removed = sorted(folder.name for folder in derived if folder.exists() and folder.name != CLEAN)
     for name in removed:
         shutil.rmtree(dataset_folder / name)
     return removed

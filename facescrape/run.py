@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +16,7 @@ from facescrape.archive import Archive
 from facescrape.collection import RAW, Collection, Web, cut_faces, plan_collection, plan_faces
 from facescrape.config import BYTES_PER_PHOTOGRAPH, CollectionConfig, choose_preset
 from facescrape.fetch.politeness import Politeness
-from facescrape.forget import (
-    CLEAN,
-    crops_of,
-    find_wanted,
-    near_duplicates_of,
-    pictures_of,
-    remove_derived,
-    remove_from_shards,
-    urls_of_crops,
-)
-from facescrape.forget import forget as forget_pictures
+from facescrape.forget import find_wanted, remove
 from facescrape.names.dbpedia import DBPEDIA
 from facescrape.photos import ARCHIVE
 from facescrape.report.pages import make_report, write_report
@@ -296,33 +285,23 @@ def forget(
     root = folder / RAW
     config = CollectionConfig.load(root)
     with dataset_lock(folder, "python -m facescrape.run forget"), dataset_lock(root, "python -m facescrape.run forget"):
-        wanted = find_wanted(root, url or [], person or [])
-        pictures = pictures_of(root, wanted.urls)
-        remaining = near_duplicates_of(folder, crops_of(root, pictures))
-        if also_duplicates:
-            wanted = replace(wanted, urls=wanted.urls | urls_of_crops(root, remaining))
-            pictures, remaining = pictures_of(root, wanted.urls), set()
-        keys, near = crops_of(root, pictures), urls_of_crops(root, remaining)
-        forget_pictures(root, wanted, pictures)
-        for shards in (root / "crops", folder / CLEAN):
-            remove_from_shards(shards, keys)
-        removed = remove_derived(folder)
+        removal = remove(root, folder, find_wanted(root, url or [], person or []), also_duplicates=also_duplicates)
         is_finished = (root / "crops" / MANIFEST_NAME).exists()
         if is_finished:
             detect, crop = plan_faces(config, data_root)
             cut_faces(detect, crop, Manifest.load(root / "urls"), choose_executor(executor, workers), progress)
             _report(root)
     console.print(
-        f"forgotten: {len(wanted.urls):,} URLs, {len(pictures):,} photographs, {len(keys):,} crops", soft_wrap=True
+        f"forgotten: {removal.urls:,} URLs, {removal.pictures:,} photographs, {removal.crops:,} crops", soft_wrap=True
     )
-    if removed:
+    if removal.folders:
         again = f"to be made again by {_dedup_command(dataset, data_root)}"
-        console.print(f"  removed, {again}: {', '.join(removed)}", soft_wrap=True)
+        console.print(f"  removed, {again}: {', '.join(removal.folders)}", soft_wrap=True)
     if not is_finished:
         console.print(
             "  the collection is not finished: its next run takes them out of what it had begun", soft_wrap=True
         )
-    for other in sorted(near):
+    for other in removal.near:
         console.print(f"  a near-duplicate remains (--also-duplicates removes it too): {escape(other)}", soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from collected import PEOPLE, SHOTS, collect, crops, demo_options, outcome, run, start, table
@@ -162,6 +163,30 @@ def test_a_forgotten_person_is_gone_with_all_copies_and_not_searched_for_again(
     assert again.returncode == 0, again.stderr
     assert set(table(own_collection, "urls", ".urls.parquet")["name"].to_pylist()) == {"Ben Example", "Cleo Example"}
     assert len(list((own_collection / "archive" / "pictures").rglob("*/*"))) == 2 * SHOTS
+
+
+def test_near_duplicates_are_named_and_go_when_asked(own_collection: Path) -> None:
+    one, other = (record for record in crops(own_collection)[:2])
+    pair = pa.table({"key": [one.key], "kept_key": [other.key]})
+    pq.write_table(pair, own_collection.parent / "duplicates.parquet")
+    said = forget(own_collection, "--url", one.meta["url"])
+    assert str(other.meta["url"]) in said
+    assert other.key in {record.key for record in crops(own_collection)}
+    forget(own_collection, "--url", other.meta["url"], "--also-duplicates")
+    assert not {one.key, other.key} & {record.key for record in crops(own_collection)}
+
+
+def test_a_picture_of_a_collection_that_is_not_finished_can_be_forgotten(
+    own_collection: Path, photographs: Path
+) -> None:
+    wanted = crops(own_collection)[0]
+    (own_collection / "crops" / "manifest.json").unlink()
+    assert "not finished" in forget(own_collection, "--url", wanted.meta["page"])
+    assert not list((own_collection / "archive" / "pictures").rglob(str(wanted.meta["photo_sha256"])))
+    assert not (own_collection / "report").exists()
+    again = collect(own_collection.parents[1], photographs)
+    assert again.returncode == 0, again.stderr
+    assert wanted.key not in {record.key for record in crops(own_collection)}
 
 
 @pytest.mark.parametrize(
