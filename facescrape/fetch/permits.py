@@ -18,6 +18,7 @@ from facescrape.web.wire import PRODUCT
 
 REMEMBERED_S = 24 * 3600.0  # RFC 9309, 2.4
 _REMEMBERED_ORIGINS = 4096
+_REMEMBERED_BYTES = 1 << 24  # of their files, which take some twenty times as much once they are parsed
 _TDM_BYTES = 1 << 20
 _INFLATED_BYTES = 1 << 24
 _REDIRECTS = 5  # RFC 9309, 2.3.1.2
@@ -30,6 +31,7 @@ class Rules:
     """What holds for one origin until ``expires``, a time of the caller's clock.
 
     ``closed`` is the status that all its URLs end with, where it cannot be asked. ``tdm`` is None until it is fetched.
+    ``size_bytes`` is that of the files they were read from.
     """
 
     expires: float
@@ -37,6 +39,7 @@ class Rules:
     tdm: TdmPolicy | None = None
     closed: Status | None = None
     crawl_delay_s: float | None = None
+    size_bytes: int = 0
 
     @property
     def are_complete(self) -> bool:
@@ -61,6 +64,7 @@ class Permits:
         self._client = client
         self._lock = threading.Lock()
         self._rules: OrderedDict[str, Rules] = OrderedDict()
+        self._size_bytes = 0
         self._asking: set[str] = set()
 
     def find(self, origin: str, now: float) -> Rules | None:
@@ -75,10 +79,13 @@ class Permits:
     def keep(self, origin: str, rules: Rules) -> None:
         """Remember rules, and forget those that were not wanted for the longest time if they become too many."""
         with self._lock:
+            before = self._rules.pop(origin, None)
             self._rules[origin] = rules
-            self._rules.move_to_end(origin)
-            while len(self._rules) > _REMEMBERED_ORIGINS:
-                self._rules.popitem(last=False)
+            self._size_bytes += rules.size_bytes - (before.size_bytes if before else 0)
+            while len(self._rules) > 1 and (
+                len(self._rules) > _REMEMBERED_ORIGINS or self._size_bytes > _REMEMBERED_BYTES
+            ):
+                self._size_bytes -= self._rules.popitem(last=False)[1].size_bytes
 
     def ask(self, origin: str, now: float) -> bool:
         """Fetch the next thing that is not known of an origin: its robots.txt, or else its TDM policy.
@@ -96,18 +103,22 @@ class Permits:
         try:
             rules = self.find(origin, now)
             if rules is None:
-                robots = self._fetch_robots(origin)
+                robots, size_bytes = self._fetch_robots(origin)
                 delay_s = robots.crawl_delay_s(PRODUCT)
-                self.keep(origin, Rules(now + REMEMBERED_S, robots, crawl_delay_s=delay_s))
+                self.keep(origin, Rules(now + REMEMBERED_S, robots, crawl_delay_s=delay_s, size_bytes=size_bytes))
             elif rules.tdm is None:
-                self.keep(origin, replace(rules, tdm=self._fetch_policy(origin, rules.robots)))
+                policy, size_bytes = self._fetch_policy(origin, rules.robots)
+                self.keep(origin, replace(rules, tdm=policy, size_bytes=rules.size_bytes + size_bytes))
         finally:
             with self._lock:
                 self._asking.discard(origin)
         return True
 
-    def _fetch_robots(self, origin: str) -> Robots:
-        """RFC 9309, 2.3.1: what cannot be found allows everything, what cannot be reached forbids everything."""
+    def _fetch_robots(self, origin: str) -> tuple[Robots, int]:
+        """RFC 9309, 2.3.1: what cannot be found allows everything, what cannot be reached forbids everything.
+
+        With the size of the file in bytes.
+        """
         try:
             body = self._fetch(parse_address(f"{origin}/robots.txt"), ROBOTS_BYTES + 1)
         except Failed as failed:
@@ -116,18 +127,21 @@ class Permits:
                     Status.ROBOTS_UNREACHABLE, failed.http_status, may_pass=True, retry_after_s=failed.retry_after_s
                 ) from failed
             raise
-        return Robots.parse(body) if body is not None else _NO_ROBOTS
+        return (Robots.parse(body), len(body)) if body is not None else (_NO_ROBOTS, 0)
 
-    def _fetch_policy(self, origin: str, robots: Robots) -> TdmPolicy:
-        """TDMRep, 6 (https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/): absent is no policy."""
+    def _fetch_policy(self, origin: str, robots: Robots) -> tuple[TdmPolicy, int]:
+        """TDMRep, 6 (https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/): absent is no policy.
+
+        With the size of the file in bytes.
+        """
         address = parse_address(f"{origin}/.well-known/tdmrep.json")
         if not robots.allows(address.url, PRODUCT):
-            return _NO_POLICY
+            return _NO_POLICY, 0
         try:
             body = self._fetch(address, _TDM_BYTES)
         except Failed:
-            return _NO_POLICY
-        return TdmPolicy.parse(body) if body is not None else _NO_POLICY
+            return _NO_POLICY, 0
+        return (TdmPolicy.parse(body), len(body)) if body is not None else (_NO_POLICY, 0)
 
     def _fetch(self, address: Address, max_bytes: int) -> bytes | None:
         """The first ``max_bytes`` of a small file, redirects followed; None where there is none."""
