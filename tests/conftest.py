@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,6 +8,9 @@ from typing import TypeVar
 import network_guard
 import pytest
 from hypothesis import settings
+
+# A shell that starts us in the background has us ignore Ctrl-C, and so would the processes that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("cleanshards", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("cleanshards")
