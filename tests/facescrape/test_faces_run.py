@@ -1,5 +1,6 @@
 """The whole of `make faces`, against the replay world."""
 
+import csv
 import json
 import os
 import random
@@ -239,3 +240,17 @@ def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "births       would run" in result.stdout
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("provider", ["commons", "brave"])
+def test_every_url_of_the_rendered_world_ends_as_the_truth_says(provider: str, tmp_path: Path) -> None:
+    options = ["--people", 3, "--images-per-person", 6, "--min-face", 48, "--provider", provider]
+    result = run("demo", "--data-root", tmp_path, *options)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "faces_demo"
+    with (folder / "replay" / "truth.csv").open(encoding="utf-8", newline="") as file:
+        truth = {row["url"]: row["status"] for row in csv.DictReader(file)}
+    photos = table(folder / "raw", "photos", ".photos.parquet").to_pylist()
+    assert {row["url"]: row["status"] for row in photos} == truth
+    assert set(table(folder / "raw", "urls", ".urls.parquet")["provider"].to_pylist()) == {provider}
+    assert crops(folder / "raw")
