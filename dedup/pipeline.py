@@ -15,7 +15,7 @@ from pipelines.executors import Executor, LocalExecutor
 from pipelines.manifest import Manifest
 from pipelines.progress import Progress
 from pipelines.sources import Source
-from pipelines.stage import Stage, plan_stage, run_stage
+from pipelines.stage import Stage, plan_stages, run_stage
 
 TABLES = ("duplicates.parquet", "rejected.parquet")
 
@@ -60,19 +60,7 @@ class Deduplication:
 
     def plan(self, root: Path) -> Iterator[tuple[str, str]]:
         """Stage by stage, what `run` would do; touches nothing."""
-        done: dict[str, Manifest] = {}
-        for stage, names in self.stages():
-            missing = [name for name in names if name not in done]
-            if missing:
-                yield stage.name, f"would run, after {missing[-1]}"
-                continue
-            plan = plan_stage(stage, [done[name] for name in names], root)
-            if plan.to_run:
-                yield stage.name, f"would run {len(plan.to_run):,} of {len(plan.tasks):,} tasks"
-                continue
-            shards = tuple(plan.finished[task.name] for task in plan.tasks)
-            done[stage.name] = Manifest(root / stage.name, stage.name, plan.fingerprint, shards)
-            yield stage.name, "done already"
+        return plan_stages(self.stages(), root, {})
 
 
 def publish(finished: Finished, root: Path) -> None:

@@ -28,7 +28,7 @@ from facescrape.web.wire import Wire, user_agent
 from pipelines.executors import Executor, LocalExecutor
 from pipelines.manifest import Manifest
 from pipelines.progress import Progress
-from pipelines.stage import Stage, plan_stage, run_stage
+from pipelines.stage import Stage, plan_stages, run_stage
 
 RAW = "raw"  # the folder of a collection, within that of its data set
 MODELS = "models"  # the folder of models that are fetched, within the data root
@@ -86,20 +86,22 @@ class Collection:
         return cut_faces(self.detect, self.crop, urls, executor, progress)
 
     def plan(self, root: Path) -> Iterator[tuple[str, str]]:
-        """Stage by stage, what `run` would do; touches nothing. Ends at the first stage that is not done."""
-        done: list[Manifest] = []
-        for stage in (*self.names, self.search):
-            plan = plan_stage(stage, done, root)
-            if plan.to_run:
-                yield stage.name, f"would run {len(plan.to_run):,} of {len(plan.tasks):,} tasks, then what follows"
+        """Stage by stage, what `run` would do; writes nothing."""
+        done: dict[str, Manifest] = {}
+        asking = (*self.names, self.search)
+        before: list[tuple[str, ...]] = [(), *((stage.name,) for stage in asking)]
+        yield from plan_stages(list(zip(asking, before, strict=False)), root, done)
+        following = cutting_stages(self.detect, self.crop)
+        if SearchStage.name not in done:
+            yield "fetch", f"would run, after {SearchStage.name}"
+        else:
+            total, known = count_known(done[SearchStage.name])
+            if known == total:
+                yield "fetch", "done already"
+                yield from plan_stages(following, root, done)
                 return
-            yield stage.name, "done already"
-            done = [Manifest.load(root / stage.name)]
-        total, known = count_known(done[0])
-        yield (
-            "fetch",
-            f"would fetch {total - known:,} of {total:,} URLs, then what follows" if known < total else "done already",
-        )
+            yield "fetch", f"would fetch {total - known:,} of {total:,} URLs"
+        yield from ((stage.name, "would run, after fetch") for stage, _ in following)
 
 
 def plan_collection(
@@ -162,8 +164,11 @@ def fetch_photographs(urls: Manifest, web: Web, progress: Progress) -> None:
 
 def count_known(urls: Manifest) -> tuple[int, int]:
     """How many distinct URLs there are, and how many of them have an outcome."""
+    folder = urls.root.parent / ARCHIVE
+    if not folder.exists():
+        return sum(len(distinct) for _, distinct in distinct_urls(urls)), 0
     total = known = 0
-    with Archive(urls.root.parent / ARCHIVE) as archive:
+    with Archive(folder) as archive:
         for _, distinct in distinct_urls(urls):
             total, known = total + len(distinct), known + len(archive.known(distinct))
     return total, known
@@ -175,7 +180,19 @@ def cut_faces(detect: DetectStage, crop: CropStage, urls: Manifest, executor: Ex
     Returns:
         The manifest of the crops.
     """
-    root = urls.root.parent
-    photos = run_stage(PhotoStage(), [urls], root, LocalExecutor(1), progress)
-    boxes = run_stage(detect, [photos], root, executor, progress)
-    return run_stage(crop, [urls, photos, boxes], root, executor, progress)
+    done = {urls.stage: urls}
+    for stage, names in cutting_stages(detect, crop):
+        # What becomes of the URLs is read from the archive, which one process does best.
+        runs_on = LocalExecutor(1) if isinstance(stage, PhotoStage) else executor
+        done[stage.name] = run_stage(stage, [done[name] for name in names], urls.root.parent, runs_on, progress)
+    return done[crop.name]
+
+
+def cutting_stages(detect: DetectStage, crop: CropStage) -> list[tuple[Stage, tuple[str, ...]]]:
+    """The stages after the fetch, each with the names of the stages whose manifests it reads."""
+    photos = PhotoStage()
+    return [
+        (photos, (SearchStage.name,)),
+        (detect, (photos.name,)),
+        (crop, (SearchStage.name, photos.name, detect.name)),
+    ]

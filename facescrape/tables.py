@@ -43,7 +43,7 @@ PHOTOS = pa.schema(
         ("status", pa.string()),  # of `facescrape.status.Status`
         ("http_status", pa.int32()),  # the last answer's; null where there was none
         ("final_url", pa.string()),  # after redirects; null where nothing was asked for
-        ("size_bytes", pa.int64()),  # the rest of these is null unless the status is ok
+        ("size_bytes", pa.int64()),  # this and the next four are null unless the status is ok
         ("sha256", pa.string()),
         ("format", pa.string()),
         ("width", pa.int32()),  # upright, as a viewer shows it

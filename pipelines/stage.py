@@ -129,6 +129,30 @@ def plan_stage(stage: Stage, upstream: Sequence[Manifest], root: Path) -> Plan:
     return Plan(fingerprint, finished, tasks, own)
 
 
+def plan_stages(
+    stages: Sequence[tuple[Stage, Sequence[str]]], root: Path, done: dict[str, Manifest]
+) -> Iterator[tuple[str, str]]:
+    """Look at stages in a row without touching anything; yields each one's name and, in words, what would be done.
+
+    Args:
+        stages: each with the names of the stages whose manifests it reads.
+        root: the folder that they lie in.
+        done: manifests of finished stages by name; those found here are added.
+    """
+    for stage, names in stages:
+        missing = [name for name in names if name not in done]
+        if missing:
+            yield stage.name, f"would run, after {missing[-1]}"
+            continue
+        plan = plan_stage(stage, [done[name] for name in names], root)
+        if plan.to_run:
+            yield stage.name, f"would run {len(plan.to_run):,} of {len(plan.tasks):,} tasks"
+            continue
+        shards = tuple(plan.finished[task.name] for task in plan.tasks)
+        done[stage.name] = Manifest(root / stage.name, stage.name, plan.fingerprint, shards)
+        yield stage.name, "done already"
+
+
 def run_stage(
     stage: Stage,
     upstream: Sequence[Manifest],

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,11 @@ from collected import PEOPLE, SHOTS, collect, crops, demo_options, outcome, run,
 from helpers import hashes_below
 
 from facescrape.archive import Archive
+from facescrape.collection import Web, plan_collection
+from facescrape.config import CollectionConfig
+from facescrape.fetch.politeness import Politeness
 from facescrape.status import Status
+from facescrape.web.wire import Replay
 from pipelines.images import decode
 from pipelines.manifest import Manifest
 
@@ -240,6 +245,31 @@ def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "births       would run" in result.stdout
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_says_what_is_done_and_what_is_not(own_collection: Path) -> None:
+    config = CollectionConfig.load(own_collection)
+    web = Web(Replay(("127.0.0.1", 9)), None, Politeness())
+
+    def plan(**changes: object) -> dict[str, str]:
+        changed = replace(config, **changes)  # type: ignore[arg-type]
+        before = hashes_below(own_collection)
+        planned = plan_collection(changed, web, data_root=own_collection.parents[1]).plan(own_collection)
+        states = dict(planned)
+        assert hashes_below(own_collection) == before
+        assert list(states) == ["births", "names", "urls", "fetch", "photos", "boxes", "crops"]
+        return states
+
+    assert set(plan().values()) == {"done already"}
+    assert plan(min_face=65)["photos"] == "done already"
+    assert plan(min_face=65)["boxes"] == "would run 3 of 3 tasks"
+    assert plan(min_face=65)["crops"] == "would run, after boxes"
+    assert plan(images_per_person=7)["urls"] == "would run 3 of 3 tasks"
+    assert plan(images_per_person=7)["crops"] == "would run, after fetch"
+    next(path for path in (own_collection / "archive" / "pictures").rglob("*/*")).unlink()
+    assert plan()["fetch"].startswith("would fetch ")
+    shutil.rmtree(own_collection / "archive")
+    assert plan()["fetch"] == f"would fetch {COUNT} of {COUNT} URLs"
 
 
 @pytest.mark.parametrize("provider", ["commons", "brave"])
