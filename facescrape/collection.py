@@ -21,7 +21,7 @@ from facescrape.fetch.fetcher import Fetcher
 from facescrape.fetch.politeness import Politeness
 from facescrape.names.dbpedia import DBPEDIA, Days
 from facescrape.names.stages import NamesFileStage, choose_names
-from facescrape.photos import ARCHIVE, PhotoStage, distinct_urls
+from facescrape.photos import PhotoStage, archive_of, distinct_urls
 from facescrape.search import SearchStage, UrlFile, open_provider
 from facescrape.web.client import ApiClient
 from facescrape.web.wire import Wire, user_agent
@@ -155,7 +155,7 @@ def plan_faces(config: CollectionConfig, data_root: Path) -> tuple[DetectStage, 
 def fetch_photographs(urls: Manifest, web: Web, progress: Progress) -> None:
     """Bring the archive up to date for all URLs of a collection."""
     total, known = count_known(urls)
-    with Archive(urls.root.parent / ARCHIVE) as archive, progress.stage("fetch", total=total, done=known) as advance:
+    with Archive(archive_of(urls)) as archive, progress.stage("fetch", total=total, done=known) as advance:
         wanted = chain.from_iterable(distinct for _, distinct in distinct_urls(urls))
         agent = user_agent(web.contact)
         fetcher = Fetcher(archive, web.wire, agent, politeness=web.politeness, processes=web.processes)
@@ -164,7 +164,7 @@ def fetch_photographs(urls: Manifest, web: Web, progress: Progress) -> None:
 
 def count_known(urls: Manifest) -> tuple[int, int]:
     """How many distinct URLs there are, and how many of them have an outcome."""
-    folder = urls.root.parent / ARCHIVE
+    folder = archive_of(urls)
     if not folder.exists():
         return sum(len(distinct) for _, distinct in distinct_urls(urls)), 0
     total = known = 0
@@ -180,11 +180,11 @@ def cut_faces(detect: DetectStage, crop: CropStage, urls: Manifest, executor: Ex
     Returns:
         The manifest of the crops.
     """
-    done = {urls.stage: urls}
+    done, root = {urls.stage: urls}, archive_of(urls).parent
     for stage, names in cutting_stages(detect, crop):
         # What becomes of the URLs is read from the archive, which one process does best.
         runs_on = LocalExecutor(1) if isinstance(stage, PhotoStage) else executor
-        done[stage.name] = run_stage(stage, [done[name] for name in names], urls.root.parent, runs_on, progress)
+        done[stage.name] = run_stage(stage, [done[name] for name in names], root, runs_on, progress)
     return done[crop.name]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipelines.errors import ConfigError, SourceError
-from pipelines.manifest import write_atomically
+from pipelines.store import write_atomically
 
 CONFIG_NAME = "collection.json"
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facescrape.detect import read_picture
-from facescrape.photos import ARCHIVE
+from facescrape.photos import archive_of
 from facescrape.status import Status
 from pipelines.images import Pixels, decode
 from pipelines.manifest import Manifest, digest_of
@@ -63,9 +63,9 @@ class _Payload:
     """One shard's tables, and where its pictures are."""
 
     archive: Path
-    urls: Path
-    photos: Path
-    boxes: Path
+    urls: Manifest
+    photos: Manifest
+    boxes: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +93,21 @@ class CropStage:
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One per shard of boxes, known by its tables; ``upstream`` is the URLs', the photographs' and the boxes'."""
-        urls, photos, boxes = upstream
-        archive = boxes.root.parent / ARCHIVE
-        files = [{shard.name: shard.files for shard in manifest.shards} for manifest in upstream]
-        return [
-            Task(
-                shard.name,
-                _Payload(
-                    archive,
-                    urls.root / f"{shard.name}.urls.parquet",
-                    photos.root / f"{shard.name}.photos.parquet",
-                    boxes.root / f"{shard.name}.boxes.parquet",
-                ),
-                digest_of([[file.sha256 for file in of_stage[shard.name]] for of_stage in files]),
-            )
-            for shard in boxes.shards
-        ]
+        archive, names = archive_of(upstream[0]), [shard.name for shard in upstream[-1].shards]
+        parts = [{part.shards[0].name: part for part in manifest.parts()} for manifest in upstream]
+        tasks = []
+        for name in names:
+            own = [of_stage[name] for of_stage in parts]
+            inputs = digest_of([[file.sha256 for file in part.shards[0].files] for part in own])
+            tasks.append(Task(name, _Payload(archive, *own), inputs))
+        return tasks
 
     def run(self, task: Task, out: Path) -> int:
         """Cut one shard's faces; returns how many."""
         payload: _Payload = task.payload
         cv2.setNumThreads(1)  # the executor's workers share the cores
-        table = pq.read_table(payload.boxes)
+        (boxes,) = payload.boxes.paths(".boxes.parquet")
+        table = pq.read_table(boxes)
         kept = table.filter(pc.is_null(table["reason"])).to_pylist()
         origins = _read_origins(payload.urls, payload.photos)
         with ShardWriter(out, task.name) as shard:
@@ -139,12 +132,13 @@ class CropStage:
             yield Record(key, encoded.tobytes(), {**origin, **found, **place}), len(crop)
 
 
-def _read_origins(urls: Path, photos: Path) -> dict[str, dict[str, Scalar]]:
+def _read_origins(urls: Manifest, photos: Manifest) -> dict[str, dict[str, Scalar]]:
     """SHA-256 of each photograph of a shard → what the first search result that led to it says."""
     results: dict[str, dict[str, Any]] = {}
-    for result in pq.read_table(urls).to_pylist():
+    (found,), (outcomes,) = urls.paths(".urls.parquet"), photos.paths(".photos.parquet")
+    for result in pq.read_table(found).to_pylist():
         results.setdefault(result["url"], result)
-    fetched = pq.read_table(photos, columns=["url", "sha256"], filters=[("status", "=", Status.OK.value)])
+    fetched = pq.read_table(outcomes, columns=["url", "sha256"], filters=[("status", "=", Status.OK.value)])
     origins: dict[str, dict[str, Scalar]] = {}
     for photo in fetched.to_pylist():
         origins.setdefault(photo["sha256"], _origin_of(results[photo["url"]]))

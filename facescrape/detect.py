@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from facescrape.archive import picture_path
 from facescrape.detectors import FaceDetector, Faces, Floats, find_faces
-from facescrape.photos import ARCHIVE
+from facescrape.photos import archive_of
 from facescrape.status import Status
 from facescrape.tables import BOXES, IMAGES
 from pipelines.errors import IntegrityError
@@ -166,7 +166,7 @@ class DetectStage:
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One per shard of photographs, known by those that no earlier shard has; ``upstream`` is their manifest."""
         (photos,) = upstream
-        archive = photos.root.parent / ARCHIVE
+        archive = archive_of(photos)
         names = [shard.name for shard in photos.shards]
         return [
             Task(name, (archive, own), hashlib.sha256(own.tobytes()).hexdigest())

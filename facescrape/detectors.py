@@ -20,7 +20,8 @@ import numpy.typing as npt
 from pipelines.download import Download, Patience, fetch
 from pipelines.errors import ConfigError, DownloadError, IntegrityError, SourceError
 from pipelines.images import Pixels
-from pipelines.manifest import digest_of, hash_file
+from pipelines.manifest import digest_of
+from pipelines.store import hash_file
 
 Floats = npt.NDArray[np.float32]
 

@@ -18,8 +18,14 @@ from facescrape.tables import PHOTOS
 from pipelines.errors import IntegrityError
 from pipelines.manifest import Manifest, digest_of
 from pipelines.stage import Task
+from pipelines.store import local_path
 
 ARCHIVE = "archive"
+
+
+def archive_of(manifest: Manifest) -> Path:
+    """The folder of the archive of the collection that a finished stage belongs to: always on this machine's disk."""
+    return local_path(manifest.folder).parent / ARCHIVE
 
 
 def distinct_urls(urls: Manifest) -> Iterator[tuple[str, list[str]]]:
@@ -49,7 +55,7 @@ class PhotoStage:
             IntegrityError: a URL has no outcome yet.
         """
         (urls,) = upstream
-        folder = urls.root.parent / ARCHIVE
+        folder = archive_of(urls)
         tasks = []
         with Archive(folder) as archive:
             for name, distinct in distinct_urls(urls):

@@ -28,6 +28,7 @@ from pipelines.cli import (
     DryRun,
     Engine,
     Quiet,
+    RayAddress,
     Verbose,
     Workers,
     console,
@@ -105,6 +106,7 @@ def faces(
     min_face: MinFace = 128,
     size: Size = 128,
     executor: Engine = "local",
+    ray_address: RayAddress = None,
     workers: Workers = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -153,7 +155,9 @@ def faces(
         return
     asked = f"names of {names}" if names else "the most linked people of DBpedia"
     _announce(config, web, f"{asked}, photographs of {provider}", root)
-    _collect(collection, config, root, choose_executor(executor, workers), progress, retry_failed=retry_failed)
+    _collect(
+        collection, config, root, choose_executor(executor, workers, ray_address), progress, retry_failed=retry_failed
+    )
     console.print(f"next: {_dedup_command(dataset, data_root)}", soft_wrap=True)
 
 
@@ -176,6 +180,7 @@ def demo(
     min_face: MinFace = 128,
     size: Size = 128,
     executor: Engine = "local",
+    ray_address: RayAddress = None,
     workers: Workers = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -197,7 +202,7 @@ def demo(
     progress = set_up_output(verbose=verbose, quiet=quiet)
     from facescrape.replay import BRAVE_KEY, SEARXNG, serve_demo  # brings the renderer with it
 
-    engine = choose_executor(executor, workers)
+    engine = choose_executor(executor, workers, ray_address)
     root = data_root / dataset / RAW
     with (
         rendering_bar(quiet) as rendered,
@@ -260,6 +265,7 @@ def forget(
     dataset: Dataset = "faces",
     data_root: DataRoot = DEFAULT_DATA_ROOT,
     executor: Engine = "local",
+    ray_address: RayAddress = None,
     workers: Workers = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -289,7 +295,9 @@ def forget(
         is_finished = (root / "crops" / MANIFEST_NAME).exists()
         if is_finished:
             detect, crop = plan_faces(config, data_root)
-            cut_faces(detect, crop, Manifest.load(root / "urls"), choose_executor(executor, workers), progress)
+            cut_faces(
+                detect, crop, Manifest.load(root / "urls"), choose_executor(executor, workers, ray_address), progress
+            )
             _report(root)
     console.print(
         f"forgotten: {removal.urls:,} URLs, {removal.pictures:,} photographs, {removal.crops:,} crops", soft_wrap=True

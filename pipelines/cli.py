@@ -16,6 +16,7 @@ from rich.progress import Progress as RichProgress
 
 from pipelines.errors import CleanshardsError, disk_full, is_disk_full
 from pipelines.progress import ConsoleProgress, Progress, SilentProgress
+from pipelines.store import Folder, local_path, open_root
 
 USAGE = 2
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -24,11 +25,35 @@ console = Console(highlight=False, emoji=False)
 error_console = Console(stderr=True, highlight=False, emoji=False)
 
 
+def _open_local(root: str | Path | Folder) -> Path:
+    return local_path(open_root(root))
+
+
 DataRoot = Annotated[
-    Path, typer.Option("--data-root", envvar="CLEANSHARDS_DATA", help="Folder that holds a folder per data set.")
+    Path,
+    typer.Option(
+        "--data-root",
+        envvar="CLEANSHARDS_DATA",
+        parser=_open_local,
+        metavar="FOLDER",
+        help="Folder that holds a folder per data set.",
+    ),
+]
+SharedDataRoot = Annotated[
+    Folder,
+    typer.Option(
+        "--data-root",
+        envvar="CLEANSHARDS_DATA",
+        parser=open_root,
+        metavar="FOLDER|URL",
+        help="Folder, or URL such as s3://BUCKET/PREFIX, that holds a folder per data set.",
+    ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.", show_default="one per core")]
-Engine = Annotated[str, typer.Option("--executor", help="Where tasks run: local (processes of this machine).")]
+Engine = Annotated[str, typer.Option("--executor", help="Where tasks run: local (processes of this machine) or ray.")]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray-address", help="Of a running Ray cluster, with --executor ray; else it starts one.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is done already; do nothing.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel="Output")]
@@ -85,7 +110,7 @@ def _report(error: Exception) -> int:
         case CleanshardsError():
             _print_error(error.message, error.hint)
         case OSError() if is_disk_full(error):
-            full = disk_full(Path(error.filename or "."))
+            full = disk_full(error.filename or ".")
             _print_error(full.message, full.hint)
         case OSError():
             _print_error(str(error), "check that the path exists and may be read and written")

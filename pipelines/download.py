@@ -20,7 +20,7 @@ import requests
 from rich.filesize import decimal as format_bytes
 
 from pipelines.errors import DiskFull, DownloadError
-from pipelines.manifest import sync_folder, write_atomically
+from pipelines.store import sync_folder, write_atomically
 
 CHUNK_BYTES = 1 << 16  # what a breaking connection can lose of what it brought
 LONGEST_PAUSE_S = 60.0

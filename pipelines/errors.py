@@ -10,6 +10,7 @@
     ├── StageError         a task failed or its worker died
     ├── IntegrityError     bytes differ from their manifest, or accounts do not balance
     ├── DiskFull           no space is left where the output goes
+    ├── StorageError       the service that holds the data root cannot be reached, or refuses
     └── TrainingError      training cannot start or go on (a NaN, a checkpoint of another model)
 
 A picture that cannot be used is not an error of the run: see `pipelines.images.ImageRejected`.
@@ -17,8 +18,9 @@ A picture that cannot be used is not an error of the run: see `pipelines.images.
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 
@@ -62,6 +64,10 @@ class DiskFull(CleanshardsError):
     """No space is left where the output goes."""
 
 
+class StorageError(CleanshardsError):
+    """The service that holds the data root cannot be reached, or refuses."""
+
+
 class TrainingError(CleanshardsError):
     """Training cannot start or go on."""
 
@@ -72,9 +78,20 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in {errno.ENOSPC, errno.EDQUOT} or numpy_says_so
 
 
-def disk_full(where: Path) -> DiskFull:
-    """The error to raise when writing below ``where`` found no space."""
+def disk_full(where: object) -> DiskFull:
+    """The error to raise when writing below ``where``, a path or a folder, found no space."""
     return DiskFull(
         f"no space left on the disk of {where}",
         hint="free some space, or choose another disk with --data-root; the same command then resumes",
     )
+
+
+@contextmanager
+def disk_full_is_ours(where: object) -> Iterator[None]:
+    """Raise `DiskFull` for what the system raises when the block, which writes below ``where``, finds no space."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(where) from error
+        raise

@@ -21,6 +21,7 @@ __all__ = [
     "decode",
     "encode_preview",
     "make_thumbnail",
+    "measure_sharpness",
     "read_header",
     "shrink",
 ]
@@ -125,6 +126,19 @@ def shrink(image: Pixels, longest_side: int) -> Pixels:
     scale = min(1.0, longest_side / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return image if scale == 1.0 else _resize(image, width, height)
+
+
+def measure_sharpness(image: Pixels, longest_side: int) -> float:
+    """Variance of the Laplacian of a picture in grey, shrunk to ``longest_side`` pixels where it is larger.
+
+    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy", https://doi.org/10.1109/ICPR.2000.903548.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        longest_side: in pixels: pictures of different sizes compare at one scale.
+    """
+    grey = cv2.cvtColor(shrink(image, longest_side), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:

@@ -15,8 +15,8 @@ import lmdb
 
 from pipelines.download import Download, Patience, Report, Sleep, fetch, report_nothing, require_room
 from pipelines.errors import ConfigError, DownloadError
-from pipelines.manifest import published
 from pipelines.registry import DatasetSpec, how_to_get
+from pipelines.store import published
 
 DATA_FILE = "data.mdb"
 CHUNK_BYTES = 1 << 20

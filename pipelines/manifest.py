@@ -1,30 +1,20 @@
-"""Manifest: what a finished stage is (a name, a fingerprint, its files with their hashes), and how it is committed.
+"""Manifest: what a finished stage is: a name, a fingerprint, its files with their hashes.
 
-Everything is published last and by a rename, so that what can be seen is whole.
+It is written last, so that what it names is whole; whoever holds one reads the files by `Manifest.paths`, wherever
+they lie.
 """
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from pipelines.errors import IntegrityError
+from pipelines.store import File, Folder, open_root
 
 MANIFEST_NAME = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file of a shard: its name within the stage's folder, its size and the SHA-256 of its bytes."""
-
-    name: str
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +30,19 @@ class Shard:
         """Read the form that `dataclasses.asdict` gives; KeyError or TypeError where it is another form."""
         return cls(data["name"], data["records"], tuple(File(**file) for file in data["files"]))
 
-    def is_complete(self, root: Path) -> bool:
-        """Whether every file stands below ``root`` with its size."""
-        return all(
-            (root / file.name).is_file() and (root / file.name).stat().st_size == file.size_bytes for file in self.files
-        )
+    def is_complete(self, sizes: Mapping[str, int]) -> bool:
+        """Whether every file is among those of a folder (`Folder.sizes`), with its size."""
+        return all(sizes.get(file.name) == file.size_bytes for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished stage: its folder ``root``, name, fingerprint and shards in task order.
+    """A finished stage: its folder, name, fingerprint and shards in task order. Tasks that read it carry it.
 
     ``lineage`` names every stage that this one stands on, with its `digest`: codes say of which encoder they are.
     """
 
-    root: Path
+    folder: Folder
     stage: str
     fingerprint: str
     shards: tuple[Shard, ...]
@@ -71,8 +59,25 @@ class Manifest:
         return digest_of([[file.name, file.sha256] for shard in self.shards for file in shard.files])
 
     def paths(self, suffix: str) -> list[Path]:
-        """Files whose names end in ``suffix``, in task order."""
-        return [self.root / file.name for shard in self.shards for file in shard.files if file.name.endswith(suffix)]
+        """Files whose names end in ``suffix``, in task order: on this machine, fetched first where they are not."""
+        return self.folder.fetch([file for file in self._files() if file.name.endswith(suffix)])
+
+    def path(self, name: str) -> Path:
+        """The file of that name, as `paths` gives it; FileNotFoundError where the stage has none."""
+        for file in self._files():
+            if file.name == name:
+                (path,) = self.folder.fetch([file])
+                return path
+        raise FileNotFoundError(f"there is no {name} in {self.folder}")
+
+    def part(self, *shard_names: str) -> Self:
+        """The same stage with these shards alone, in the order given: what a task carries that reads no others."""
+        by_name = {shard.name: shard for shard in self.shards}
+        return replace(self, shards=tuple(by_name[name] for name in shard_names))
+
+    def parts(self) -> list[Self]:
+        """Each shard alone, as `part` gives it."""
+        return [replace(self, shards=(shard,)) for shard in self.shards]
 
     def save(self) -> None:
         """Write ``manifest.json`` into the stage's folder, atomically."""
@@ -82,77 +87,39 @@ class Manifest:
             "lineage": dict(self.lineage),
             "shards": [asdict(shard) for shard in self.shards],
         }
-        write_atomically(self.root / MANIFEST_NAME, json.dumps(content, indent=1).encode())
+        self.folder.write(MANIFEST_NAME, json.dumps(content, indent=1).encode())
 
     @classmethod
-    def load(cls, root: Path) -> Self:
-        """Read the manifest of the finished stage in folder ``root``.
+    def load(cls, folder: Folder | Path) -> Self:
+        """Read the manifest of the finished stage in a folder.
 
         Raises:
             FileNotFoundError: no finished stage stands there.
             IntegrityError: the manifest is damaged, or a file it names is missing or has another size.
         """
-        path = root / MANIFEST_NAME
+        folder = open_root(folder)
+        content = folder.read(MANIFEST_NAME)
         try:
-            content = json.loads(path.read_bytes())
-            shards = tuple(Shard.from_json(shard) for shard in content["shards"])
-            manifest = cls(root, content["stage"], content["fingerprint"], shards, content["lineage"])
+            fields = json.loads(content)
+            shards = tuple(Shard.from_json(shard) for shard in fields["shards"])
+            manifest = cls(folder, fields["stage"], fields["fingerprint"], shards, fields["lineage"])
         except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"{path} is damaged ({error})", hint="remove it and run its stage again") from error
+            raise IntegrityError(
+                f"{folder / MANIFEST_NAME} is damaged ({error})", hint="remove it and run its stage again"
+            ) from error
+        sizes = folder.sizes()
         for shard in shards:
-            if not shard.is_complete(root):
+            if not shard.is_complete(sizes):
                 raise IntegrityError(
-                    f"a file of shard {shard.name} in {root} is missing or has another size than its manifest says",
+                    f"a file of shard {shard.name} in {folder} is missing or has another size than its manifest says",
                     hint="run its stage again: it makes what is missing",
                 )
         return manifest
+
+    def _files(self) -> Iterator[File]:
+        return (file for shard in self.shards for file in shard.files)
 
 
 def digest_of(value: Any) -> str:
     """SHA-256 (hex) of the canonical JSON of ``value``."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` such that a kill at any instant leaves the old file or the new one."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-@contextmanager
-def published(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which becomes ``folder`` when the block ends well, and goes when it does not."""
-    filling = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(filling, ignore_errors=True)
-    try:
-        filling.mkdir(parents=True)
-        yield filling
-        filling.replace(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's entries to disk, where the system can (Windows cannot)."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -14,10 +14,10 @@ BASE = "page.html.jinja"
 
 
 def render_page(package: str, template: str, **values: object) -> str:
-    """Render a template that lies in ``package`` and extends ``page.html.jinja``; values are escaped.
+    """Render a template that lies in ``package``, with those it includes, and extends ``page.html.jinja``.
 
-    Beside its values a template has the filter ``thousands`` (1234 → 1,234) and the function ``share`` (part, whole →
-    12.3%).
+    Values are escaped. Beside them a template has the filter ``thousands`` (1234 → 1,234) and the function ``share``
+    (part, whole → 12.3%).
     """
     return _template(package, template).render(values)
 
@@ -29,11 +29,11 @@ def data_uri(jpeg: bytes) -> str:
 
 @cache
 def _template(package: str, template: str) -> jinja2.Template:
-    texts = {
-        name: files(home).joinpath(name).read_text("utf-8") for home, name in (("pipelines", BASE), (package, template))
-    }
+    def read(name: str) -> str:
+        return files("pipelines" if name == BASE else package).joinpath(name).read_text("utf-8")
+
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader(texts), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FunctionLoader(read), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["thousands"] = "{:,}".format
     environment.globals["share"] = _share

@@ -7,7 +7,7 @@ and overrides it.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 from rich.filesize import decimal as format_bytes
 
 from pipelines.errors import ConfigError, SourceError
-from pipelines.sources import Source, open_source
+from pipelines.sources import Member, SeveralSources, Source, open_source
 from pipelines.sources.base import expand
+from pipelines.store import Folder, LocalFolder, open_root
 
 SHIPPED = Path(__file__).with_name("datasets.toml")
 LOCAL_NAME = "datasets.toml"
@@ -149,7 +150,9 @@ def load_registry(folder: Path | None = None) -> Registry:
     return Registry({name: _make_spec(name, entry, written_in[name]) for name, entry in merged.items()}, files)
 
 
-def locate_source(name: str, source_uri: str | None, data_root: Path, registry: Registry | None = None) -> Source:
+def locate_source(
+    name: str, source_uri: str | None, data_root: Folder | Path, registry: Registry | None = None
+) -> Source:
     """The source of a data set that a command names.
 
     Args:
@@ -168,12 +171,35 @@ def locate_source(name: str, source_uri: str | None, data_root: Path, registry: 
                 f"{name!r} cannot name a data set", hint="use letters, digits, '_', '-' and '.': it names a folder"
             )
         return open_source(source_uri)
-    spec = (registry or load_registry()).dataset(name)
-    if not spec.is_on_disk(data_root):
-        raise SourceError(
-            f"{name} is not on disk: there is no {spec.path(data_root)}", hint=how_to_get(spec, data_root)
+    spec, folder = (registry or load_registry()).dataset(name), open_root(data_root)
+    if not isinstance(folder, LocalFolder):
+        raise ConfigError(
+            f"the source of {name} is not below {folder}: it is read from a disk",
+            hint=f"say where it lies: --source {spec.scheme}:PATH",
         )
-    return open_source(spec.uri(data_root))
+    if not spec.is_on_disk(folder.path):
+        raise SourceError(
+            f"{name} is not on disk: there is no {spec.path(folder.path)}", hint=how_to_get(spec, folder.path)
+        )
+    return open_source(spec.uri(folder.path))
+
+
+def locate_sources(name: str, uris: Sequence[str], data_root: Folder | Path) -> SeveralSources:
+    """The sources of a data set, one after another: what ``--source URI`` or ``--source LABEL=URI`` gave, or its own.
+
+    Raises:
+        ConfigError, SourceError: see `locate_source`; or two of the labels are equal.
+    """
+    if not uris:
+        return SeveralSources((Member(locate_source(name, None, data_root)),))
+    members = []
+    for text in uris:
+        label, _, uri = text.partition("=") if NAME.fullmatch(text.partition("=")[0]) else ("", "", text)
+        members.append(Member(locate_source(name, uri, data_root), label))
+    labels = [member.label for member in members if member.label]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"two sources are called {max(labels, key=labels.count)}", hint="give each its own name")
+    return SeveralSources(tuple(members))
 
 
 def how_to_get(spec: DatasetSpec, data_root: Path) -> str:

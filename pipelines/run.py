@@ -27,6 +27,7 @@ from pipelines.cli import (
     Debug,
     DryRun,
     Quiet,
+    SharedDataRoot,
     Verbose,
     console,
     error_console,
@@ -38,10 +39,12 @@ from pipelines.cli import (
 from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
 from pipelines.lsun import count_images, download_lmdb, plan_download
-from pipelines.manifest import MANIFEST_NAME, Manifest, hash_file
+from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.registry import DEFAULT_DATA_ROOT, DatasetSpec, describe_download, how_to_get, load_registry
 from pipelines.stage import dataset_lock
+from pipelines.store import Folder, LocalFolder, open_root
 
+DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 CLEAN = "clean"  # the stage that de-duplication ends with
 
 app = new_app(
@@ -54,7 +57,7 @@ app = new_app(
 @app.command("list")
 def list_datasets(
     name: Annotated[str | None, typer.Argument(help="Say all about this one.", show_default="all, a line each")] = None,
-    data_root: DataRoot = DEFAULT_DATA_ROOT,
+    data_root: SharedDataRoot = DEFAULT_FOLDER,
     debug: Debug = False,
 ) -> None:
     """Show the data sets that have a name, how large they are, and what of them is on disk.
@@ -120,8 +123,10 @@ def download(
 
 @app.command()
 def verify(
-    name_or_folder: Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="A data set's name, or any folder.")],
-    data_root: DataRoot = DEFAULT_DATA_ROOT,
+    name_or_folder: Annotated[
+        str, typer.Argument(metavar="NAME|FOLDER|URL", help="A data set's name, or any folder or URL.")
+    ],
+    data_root: SharedDataRoot = DEFAULT_FOLDER,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -137,22 +142,22 @@ def verify(
     """
     set_up_output(quiet=quiet)
     folder = data_root / name_or_folder
-    if not folder.is_dir():
-        folder = Path(name_or_folder)
-    manifests = sorted(folder.rglob(MANIFEST_NAME))
-    if not manifests:
+    if not folder.names():
+        folder = open_root(name_or_folder)
+    finished = folder.holding(MANIFEST_NAME)
+    if not finished:
         raise SourceError(
             f"nothing finished lies in {folder} (no {MANIFEST_NAME} there)",
             hint="give a data set that python -m dedup.run has worked on, or a folder",
         )
     differing = 0
-    for manifest in manifests:
-        differences = list(find_differences(manifest.parent))
+    for stage_folder in finished:
+        differences = list(find_differences(stage_folder))
         differing += len(differences)
         for difference in differences:
             error_console.print(f"  [red]differs[/]  {escape(difference)}", soft_wrap=True)
         if not differences:
-            console.print(f"  [green]as it was[/]  {escape(str(manifest.parent))}", soft_wrap=True)
+            console.print(f"  [green]as it was[/]  {escape(str(stage_folder))}", soft_wrap=True)
     if differing:
         raise IntegrityError(
             f"{differing} {'file differs' if differing == 1 else 'files differ'} in {folder}",
@@ -160,7 +165,7 @@ def verify(
         )
 
 
-def find_differences(stage_folder: Path) -> Iterator[str]:
+def find_differences(stage_folder: Folder) -> Iterator[str]:
     """Hash the files of a finished stage; yields what differs from its manifest, in words."""
     try:
         manifest = Manifest.load(stage_folder)
@@ -169,28 +174,30 @@ def find_differences(stage_folder: Path) -> Iterator[str]:
         return
     for shard in manifest.shards:
         for file in shard.files:
-            if hash_file(stage_folder / file.name) != file.sha256:
+            if stage_folder.hash(file.name) != file.sha256:
                 yield str(stage_folder / file.name)
 
 
-def describe_disk(spec: DatasetSpec, data_root: Path) -> str:
-    """What of a data set is on disk: nothing (""), a part of its download, its source, or its clean shards."""
+def describe_disk(spec: DatasetSpec, data_root: Folder) -> str:
+    """What of a data set is there: nothing (""), a part of its download, its source, or its clean shards."""
     try:
         return f"clean ({Manifest.load(data_root / spec.name / CLEAN).records:,} images)"
     except FileNotFoundError:
         pass
     except IntegrityError:
         return "clean, but damaged"
-    if spec.is_on_disk(data_root):
+    if not isinstance(data_root, LocalFolder):
+        return ""
+    if spec.is_on_disk(data_root.path):
         return "raw"
-    fetched_bytes = plan_download(spec, data_root).fetched_bytes if spec.url else 0
+    fetched_bytes = plan_download(spec, data_root.path).fetched_bytes if spec.url else 0
     return f"{format_bytes(fetched_bytes)} fetched" if fetched_bytes else ""
 
 
-def _print_all(specs: list[DatasetSpec], data_root: Path) -> None:
+def _print_all(specs: list[DatasetSpec], data_root: Folder) -> None:
     """A line per data set: cut at a terminal's edge, whole in a pipe."""
     known = {spec.name for spec in specs}
-    made = sorted(path.parent.parent.name for path in data_root.glob(f"*/{CLEAN}/{MANIFEST_NAME}"))
+    made = [name for name in sorted(data_root.names()) if MANIFEST_NAME in (data_root / name / CLEAN).names()]
     others = [DatasetSpec(name, "made with --source", f"shards:{CLEAN}") for name in made if name not in known]
     rows = [("name", "images", "download", f"in {data_root}", "what")]
     rows += [_describe(spec, data_root) for spec in [*specs, *others]]
@@ -203,7 +210,7 @@ def _print_all(specs: list[DatasetSpec], data_root: Path) -> None:
             console.print(line, soft_wrap=True)
 
 
-def _describe(spec: DatasetSpec, data_root: Path) -> tuple[str, str, str, str, str]:
+def _describe(spec: DatasetSpec, data_root: Folder) -> tuple[str, str, str, str, str]:
     images = f"{spec.images:,}" if spec.images else ""
     size = "rendered" if spec.rendered else "by hand" if spec.obtain else ""
     if spec.url and spec.size_bytes:
@@ -211,19 +218,20 @@ def _describe(spec: DatasetSpec, data_root: Path) -> tuple[str, str, str, str, s
     return spec.name, images, size, describe_disk(spec, data_root), spec.description
 
 
-def _print_one(spec: DatasetSpec, data_root: Path) -> None:
+def _print_one(spec: DatasetSpec, data_root: Folder) -> None:
     disk = describe_disk(spec, data_root)
+    on_disk = data_root.path if isinstance(data_root, LocalFolder) else None
     rows = {
         "name": spec.name,
         "what": spec.description,
         "images": f"{spec.images:,}" if spec.images else "",
         "pictures": spec.pictures,
         "terms": spec.terms,
-        "source": spec.uri(data_root),
+        "source": spec.uri(on_disk) if on_disk else spec.source,
         "url": spec.url,
         "sha256": spec.sha256,
         "on disk": disk or "nothing",
-        "to get it": "" if disk else how_to_get(spec, data_root),
+        "to get it": how_to_get(spec, on_disk) if on_disk and not disk else "",
     }
     for label, value in rows.items():
         if value:

@@ -12,7 +12,6 @@ import tarfile
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceError
-from pipelines.manifest import MANIFEST_NAME, File, Manifest, Shard, hash_file
+from pipelines.manifest import MANIFEST_NAME, Manifest, Shard
 from pipelines.record import Record, Scalar
 
 IMAGE_SUFFIX = ".jpg"
@@ -112,13 +111,17 @@ def _column(values: list[Scalar]) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def read_shard(tar_path: Path) -> Iterator[Record]:
+def read_shard(tar_path: Path, parquet_path: Path | None = None) -> Iterator[Record]:
     """Yield the records of a shard that `ShardWriter` wrote, in order, with the source's metadata.
 
+    Args:
+        tar_path: its tar.
+        parquet_path: its parquet, unless that is beside the tar under the same name.
+
     Raises:
-        SourceError: the tar is damaged, or does not belong to the parquet beside it.
+        SourceError: the tar is damaged, or does not belong to the parquet.
     """
-    keys = iter(_keys_of(tar_path))
+    keys = iter(_keys_of(parquet_path or tar_path.with_suffix(".parquet")))
     meta: dict[str, Scalar] = {}
     try:
         with tarfile.open(tar_path, "r:") as tar:
@@ -140,40 +143,43 @@ def read_shard(tar_path: Path) -> Iterator[Record]:
         raise _mismatch(tar_path, f"{missing} is not in the tar")
 
 
+def read_records(manifest: Manifest) -> Iterator[Record]:
+    """Yield the records of all shards of a finished stage, or of a part of one; see `read_shard`."""
+    for part in manifest.parts():
+        for tar_path, parquet_path in zip(part.paths(".tar"), part.paths(".parquet"), strict=True):
+            yield from read_shard(tar_path, parquet_path)
+
+
 def remove_records(manifest: Manifest, keys: Set[str]) -> Manifest:
     """Write those shards of a finished stage anew that hold some of ``keys``, without these; returns its new manifest.
 
     What stands beside such a tar and its parquet may show the records too, and goes: its stage makes it again. While
     this runs the stage counts as unfinished.
     """
-    shards = []
-    for shard in manifest.shards:
-        tar_path = manifest.root / f"{shard.name}.tar"
-        if not tar_path.exists() or not keys & set(_keys_of(tar_path)):
+    folder, shards = manifest.folder, []
+    for shard, part in zip(manifest.shards, manifest.parts(), strict=True):
+        tables = part.paths(f"{shard.name}.parquet")
+        if not tables or not keys & set(_keys_of(tables[0])):
             shards.append(shard)
             continue
-        (manifest.root / MANIFEST_NAME).unlink(missing_ok=True)
-        rows = {row["key"]: row for row in pq.read_table(tar_path.with_suffix(".parquet")).to_pylist()}
-        with TemporaryDirectory(dir=manifest.root, prefix=".tmp-") as scratch:
-            with ShardWriter(Path(scratch), shard.name) as writer:
-                for record in read_shard(tar_path):
+        folder.remove(MANIFEST_NAME)
+        rows = {row["key"]: row for row in pq.read_table(tables[0]).to_pylist()}
+        with folder.workspace(shard.name) as out:
+            with ShardWriter(out, shard.name) as writer:
+                for record in read_records(part):
                     if record.key not in keys:
                         writer.add(record, **{name: rows[record.key][name] for name in COLUMNS.names if name != "key"})
             for file in shard.files:
-                (manifest.root / file.name).unlink()
-            written = sorted(Path(scratch).iterdir())
-            files = tuple(File(path.name, path.stat().st_size, hash_file(path)) for path in written)
-            for path in written:
-                path.replace(manifest.root / path.name)
-        shards.append(Shard(shard.name, writer.records, files))
+                folder.remove(file.name)
+            shards.append(Shard(shard.name, writer.records, folder.publish(sorted(out.iterdir()))))
     remaining = replace(manifest, shards=tuple(shards))
     if remaining != manifest:
         remaining.save()
     return remaining
 
 
-def _keys_of(tar_path: Path) -> list[str]:
-    keys: list[str] = pq.read_table(tar_path.with_suffix(".parquet"), columns=["key"])["key"].to_pylist()
+def _keys_of(parquet_path: Path) -> list[str]:
+    keys: list[str] = pq.read_table(parquet_path, columns=["key"])["key"].to_pylist()
     return keys
 
 

@@ -2,46 +2,31 @@
 
 A stage turns finished manifests into a new one, task by task. Its folder holds the files of all tasks, an entry per
 finished task below ``tasks/``, and, once all are finished, ``manifest.json``. A task runs in a temporary folder; its
-files are synced and renamed, then its entry is written: a kill at any instant costs at most the tasks in flight. What
-no valid entry names is swept away before a stage starts.
+files are published, then its entry is written: a kill at any instant costs at most the tasks in flight. What no valid
+entry names is swept away before a stage starts.
 """
 
 import json
-import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import filelock
-
-from pipelines.errors import (
-    CleanshardsError,
-    ConfigError,
-    DatasetLocked,
-    IntegrityError,
-    StageError,
-    disk_full,
-    is_disk_full,
-)
+from pipelines.errors import CleanshardsError, ConfigError, IntegrityError, StageError, disk_full_is_ours
 from pipelines.executors import Executor
-from pipelines.manifest import (
-    MANIFEST_NAME,
-    File,
-    Manifest,
-    Shard,
-    digest_of,
-    hash_file,
-    sync_folder,
-    write_atomically,
-)
+from pipelines.manifest import MANIFEST_NAME, Manifest, Shard, digest_of
 from pipelines.progress import Progress, SilentProgress
+from pipelines.store import Folder, open_root
 
 ENTRIES = "tasks"
+
+# Metadata of a stage's field that its tasks read in parts, such as a source: `Task.inputs` stand for it.
+READ_IN_PARTS = {"read_in_parts": True}
+# Metadata of a stage's field that changes how soon files are written, and not what stands in them, such as a cache.
+WITHOUT_EFFECT = {"without_effect": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +69,14 @@ class Digestible(Protocol):
         ...
 
 
-def fingerprint_of(stage: Stage, inputs: Sequence[str]) -> str:
-    """SHA-256 (hex) of a stage's name, version and fields and of the digests of its inputs."""
-    config = {field.name: _identity(getattr(stage, field.name)) for field in fields(stage)}  # type: ignore[arg-type]
+def fingerprint_of(stage: Stage, inputs: Sequence[str], *, of_task: bool = False) -> str:
+    """SHA-256 (hex) of a stage's name, version and fields and of the digests of its inputs.
+
+    ``of_task``: the inputs are those of one task, and stand for the fields marked `READ_IN_PARTS` too.
+    """
+    left_out = {"without_effect", "read_in_parts"} if of_task else {"without_effect"}
+    known = (field for field in fields(stage) if not left_out & field.metadata.keys())  # type: ignore[arg-type]
+    config = {field.name: _identity(getattr(stage, field.name)) for field in known}
     return digest_of([stage.name, stage.version, config, list(inputs)])
 
 
@@ -116,21 +106,25 @@ class Plan:
         return [task for task in self.tasks if task.name not in self.finished]
 
 
-def plan_stage(stage: Stage, upstream: Sequence[Manifest], root: Path) -> Plan:
+def plan_stage(stage: Stage, upstream: Sequence[Manifest], root: Folder | Path) -> Plan:
     """Look, without touching anything, at what `run_stage` with the same arguments would skip and run."""
     fingerprint = fingerprint_of(stage, [manifest.digest for manifest in upstream])
     tasks = tuple(stage.tasks(*upstream))
-    own = {task.name: fingerprint_of(stage, [task.inputs]) if task.inputs else fingerprint for task in tasks}
+    own = {
+        task.name: fingerprint_of(stage, [task.inputs], of_task=True) if task.inputs else fingerprint for task in tasks
+    }
+    folder = open_root(root) / stage.name
+    entries, sizes = (folder / ENTRIES).read_all(_entry_name(task.name) for task in tasks), folder.sizes()
     finished = {}
     for task in tasks:
-        shard = _read_entry(root / stage.name, task.name, own[task.name])
+        shard = _read_entry(entries.get(_entry_name(task.name), b""), own[task.name], sizes)
         if shard is not None:
             finished[task.name] = shard
     return Plan(fingerprint, finished, tasks, own)
 
 
 def plan_stages(
-    stages: Sequence[tuple[Stage, Sequence[str]]], root: Path, done: dict[str, Manifest]
+    stages: Sequence[tuple[Stage, Sequence[str]]], root: Folder | Path, done: dict[str, Manifest]
 ) -> Iterator[tuple[str, str]]:
     """Look at stages in a row without touching anything; yields each one's name and, in words, what would be done.
 
@@ -149,14 +143,14 @@ def plan_stages(
             yield stage.name, f"would run {len(plan.to_run):,} of {len(plan.tasks):,} tasks"
             continue
         shards = tuple(plan.finished[task.name] for task in plan.tasks)
-        done[stage.name] = Manifest(root / stage.name, stage.name, plan.fingerprint, shards)
+        done[stage.name] = Manifest(open_root(root) / stage.name, stage.name, plan.fingerprint, shards)
         yield stage.name, "done already"
 
 
 def run_stage(
     stage: Stage,
     upstream: Sequence[Manifest],
-    root: Path,
+    root: Folder | Path,
     executor: Executor,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -172,17 +166,18 @@ def run_stage(
     """
     progress = progress or SilentProgress()
     plan = plan_stage(stage, upstream, root)
-    folder = root / stage.name
+    folder = open_root(root) / stage.name
     _refuse_foreign(folder)
-    with _disk_full_is_ours(folder):
-        (folder / ENTRIES).mkdir(parents=True, exist_ok=True)
+    with disk_full_is_ours(folder):
+        (folder / ENTRIES).make()
         if plan.to_run or _stored_fingerprint(folder) != plan.fingerprint:
-            (folder / MANIFEST_NAME).unlink(missing_ok=True)
+            folder.remove(MANIFEST_NAME)
             _sweep(folder, plan.finished)
         with progress.stage(stage.name, total=len(plan.tasks), done=len(plan.finished)) as advance:
             run = partial(_run_task, stage, folder)
             shards = dict(plan.finished)
-            for shard in executor.map(run, [(task, plan.task_fingerprints[task.name]) for task in plan.to_run]):
+            work = [_Work(stage.name, task, plan.task_fingerprints[task.name]) for task in plan.to_run]
+            for shard in executor.map(run, work):
                 shards[shard.name] = shard
                 advance(shard.records)
         lineage = {name: digest for manifest in upstream for name, digest in manifest.lineage.items()}
@@ -194,11 +189,12 @@ def run_stage(
     return manifest
 
 
-def busy_seconds(root: Path, stage: str) -> float:
+def busy_seconds(root: Folder | Path, stage: str) -> float:
     """Wall-clock seconds during which at least one task of a stage ran, over all the runs that made it."""
+    entries = open_root(root) / stage / ENTRIES
     spans = []
-    for path in (root / stage / ENTRIES).glob("*.json"):
-        entry = json.loads(path.read_bytes())
+    for content in entries.read_all(sorted(entries.sizes())).values():
+        entry = json.loads(content)
         spans.append((entry["started_at"], entry["started_at"] + entry["seconds"]))
     busy, until = 0.0, 0.0
     for start, end in sorted(spans):
@@ -207,103 +203,8 @@ def busy_seconds(root: Path, stage: str) -> float:
     return busy
 
 
-def _run_task(stage: Stage, folder: Path, work: tuple[Task, str]) -> Shard:
-    """Run one task in a temporary folder and commit it under its fingerprint; runs inside the executor's worker."""
-    task, fingerprint = work
-    out = folder / f".tmp-{task.name}-{os.getpid()}"
-    started_at, clock = time.time(), time.perf_counter()
-    with _disk_full_is_ours(folder):
-        try:
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            records = stage.run(task, out)
-            shard = Shard(task.name, records, tuple(_publish(path, folder) for path in sorted(out.iterdir())))
-            sync_folder(folder)
-            entry = {
-                "fingerprint": fingerprint,
-                **asdict(shard),
-                "started_at": started_at,
-                "seconds": time.perf_counter() - clock,
-            }
-            write_atomically(folder / ENTRIES / f"{task.name}.json", json.dumps(entry).encode())
-        except (CleanshardsError, OSError):
-            raise
-        except Exception as error:
-            raise StageError(
-                f"task {task.name} of stage {stage.name} failed: {type(error).__name__}: {error}",
-                hint="finished tasks are kept; --debug shows the traceback",
-            ) from error
-        finally:
-            shutil.rmtree(out, ignore_errors=True)
-    return shard
-
-
-def _publish(path: Path, folder: Path) -> File:
-    """Sync one file of a task and rename it into the stage's folder."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    published = File(path.name, path.stat().st_size, hash_file(path))
-    path.replace(folder / path.name)
-    return published
-
-
-def _read_entry(folder: Path, task: str, fingerprint: str) -> Shard | None:
-    """The committed shard of a task; None where there is none, it is of another fingerprint, or a file is gone."""
-    try:
-        entry = json.loads((folder / ENTRIES / f"{task}.json").read_bytes())
-        shard = Shard.from_json(entry)
-        return shard if entry["fingerprint"] == fingerprint and shard.is_complete(folder) else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _is_saved(manifest: Manifest) -> bool:
-    try:
-        return Manifest.load(manifest.root) == manifest
-    except (FileNotFoundError, IntegrityError):
-        return False
-
-
-def _stored_fingerprint(folder: Path) -> str | None:
-    try:
-        return str(json.loads((folder / MANIFEST_NAME).read_bytes())["fingerprint"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """A stage sweeps its folder, so it must be the stage's own: new, empty, or with entries of tasks."""
-    if folder.exists() and not (folder / ENTRIES).is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"{folder} holds files that no run of ours wrote, and would be swept",
-            hint="move them away, or choose another folder with --data-root",
-        )
-
-
-def _sweep(folder: Path, finished: dict[str, Shard]) -> None:
-    """Remove what no finished entry names: stale entries first, then files, leftovers of killed tasks among them."""
-    for entry in (folder / ENTRIES).iterdir():
-        if entry.suffix != ".json" or entry.stem not in finished:
-            entry.unlink()
-    named = {file.name for shard in finished.values() for file in shard.files} | {ENTRIES}
-    for path in folder.iterdir():
-        if path.name not in named:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@contextmanager
-def _disk_full_is_ours(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise disk_full(folder) from error
-        raise
-
-
-@contextmanager
-def dataset_lock(root: Path, holder: str) -> Iterator[None]:
-    """Hold a data set's folder; a second run on it fails at once. Ends with the process, however that ends.
+def dataset_lock(root: Folder | Path, holder: str) -> AbstractContextManager[None]:
+    """Hold a data set's folder; a second run on it fails at once.
 
     Args:
         root: the data set's folder; made if missing.
@@ -312,28 +213,88 @@ def dataset_lock(root: Path, holder: str) -> Iterator[None]:
     Raises:
         DatasetLocked: another run holds it; says who.
     """
-    with _disk_full_is_ours(root):
-        root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(root / ".lock")
-        note = root / ".lock-holder"
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise DatasetLocked(
-                f"{root} is in use by {_read_note(note) or 'another run'}",
-                hint="wait for it to end, or stop it; then run the same command again",
-            ) from None
-        try:
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            note.write_text(f"process {os.getpid()} since {since}: {holder}", encoding="utf-8")
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-            lock.release()
+    return open_root(root).lock(holder)
 
 
-def _read_note(note: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What an executor carries to a worker; its text names it where the worker dies."""
+
+    stage: str
+    task: Task
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"task {self.task.name} of stage {self.stage}"
+
+
+def _run_task(stage: Stage, folder: Folder, work: _Work) -> Shard:
+    """Run one task in a temporary folder and commit it under its fingerprint; runs inside the executor's worker.
+
+    It may run twice, one after the other or at once on two machines: the bytes are the same, and so is what is seen.
+    """
+    task = work.task
+    started_at, clock = time.time(), time.perf_counter()
     try:
-        return note.read_text(encoding="utf-8")
-    except FileNotFoundError:  # its holder has just begun, or is about to end
-        return ""
+        with disk_full_is_ours(folder), folder.workspace(task.name) as out:
+            records = stage.run(task, out)
+            shard = Shard(task.name, records, folder.publish(sorted(out.iterdir())))
+            entry = {
+                "fingerprint": work.fingerprint,
+                **asdict(shard),
+                "started_at": started_at,
+                "seconds": time.perf_counter() - clock,
+            }
+            (folder / ENTRIES).write(_entry_name(task.name), json.dumps(entry).encode())
+    except (CleanshardsError, OSError):
+        raise
+    except Exception as error:
+        raise StageError(
+            f"{work} failed: {type(error).__name__}: {error}",
+            hint="finished tasks are kept; --debug shows the traceback",
+        ) from error
+    return shard
+
+
+def _entry_name(task: str) -> str:
+    return f"{task}.json"
+
+
+def _read_entry(content: bytes, fingerprint: str, sizes: Mapping[str, int]) -> Shard | None:
+    """The committed shard of a task; None where it is damaged, or of another fingerprint, or a file of it is gone."""
+    try:
+        entry = json.loads(content)
+        shard = Shard.from_json(entry)
+        return shard if entry["fingerprint"] == fingerprint and shard.is_complete(sizes) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_saved(manifest: Manifest) -> bool:
+    try:
+        return Manifest.load(manifest.folder) == manifest
+    except (FileNotFoundError, IntegrityError):
+        return False
+
+
+def _stored_fingerprint(folder: Folder) -> str | None:
+    try:
+        return str(json.loads(folder.read(MANIFEST_NAME))["fingerprint"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_foreign(folder: Folder) -> None:
+    """A stage sweeps its folder, so it must be the stage's own: new, empty, or with entries of tasks."""
+    names = folder.names()
+    if names and ENTRIES not in names:
+        raise ConfigError(
+            f"{folder} holds files that no run of ours wrote, and would be swept",
+            hint="move them away, or choose another folder with --data-root",
+        )
+
+
+def _sweep(folder: Folder, finished: dict[str, Shard]) -> None:
+    """Remove what no finished entry names: stale entries first, then files, leftovers of killed tasks among them."""
+    (folder / ENTRIES).keep_only({_entry_name(task) for task in finished})
+    folder.keep_only({file.name for shard in finished.values() for file in shard.files} | {ENTRIES})

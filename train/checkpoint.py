@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Adam
 
 from pipelines.errors import IntegrityError, TrainingError
-from pipelines.manifest import write_atomically
+from pipelines.store import write_atomically
 from train.config import TrainConfig
 from train.dcgan import Discriminator, Generator, initialise
 from train.stats import Measures

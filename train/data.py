@@ -19,7 +19,7 @@ from pipelines.manifest import Manifest
 from pipelines.progress import Progress
 from pipelines.record import Record
 from pipelines.registry import locate_source
-from pipelines.shards import read_shard
+from pipelines.shards import read_records
 from pipelines.sources import Source
 from pipelines.stage import Plan, Task, plan_stage, run_stage
 
@@ -41,7 +41,7 @@ class PackClean:
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One for each shard of the clean manifest."""
         (clean,) = upstream
-        return [Task(tar.stem, tar) for tar in clean.paths(".tar")]
+        return [Task(part.shards[0].name, part) for part in clean.parts() if part.records]
 
     def run(self, task: Task, out: Path) -> int:
         """Pack one shard.
@@ -49,15 +49,15 @@ class PackClean:
         Raises:
             IntegrityError: an image that de-duplication could decode no longer can be.
         """
-        tar: Path = task.payload
+        clean: Manifest = task.payload
         with (out / f"{task.name}{PACKED_SUFFIX}").open("wb") as file:
             count = 0
-            for record in read_shard(tar):
+            for record in read_records(clean):
                 try:
                     file.write(shrink(record, self.resolution).tobytes())
                 except ImageRejected as rejected:
                     raise IntegrityError(
-                        f"image {record.key} of {tar} is damaged ({rejected.reason})",
+                        f"image {record.key} of {clean.folder / f'{task.name}.tar'} is damaged ({rejected.reason})",
                         hint="remove that file and run de-duplication again: it makes what is missing",
                     ) from rejected
                 count += 1

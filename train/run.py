@@ -36,8 +36,8 @@ from pipelines.cli import (
 )
 from pipelines.errors import ConfigError, TrainingError
 from pipelines.executors import LocalExecutor
-from pipelines.manifest import write_atomically
 from pipelines.stage import dataset_lock
+from pipelines.store import write_atomically
 from train import checkpoint
 from train.checkpoint import TrainingState
 from train.config import Loss, NormStatistics, Prior, TrainConfig, Updates, choose

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.manifest import write_atomically
+from pipelines.store import write_atomically
 from train.dcgan import Generator, to_pixels
 
 Pixels = npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pipelines.errors import TrainingError
-from pipelines.manifest import write_atomically
+from pipelines.store import write_atomically
 from train.samples import Pixels
 
 STATS_NAME = "stats.jsonl"

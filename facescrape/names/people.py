@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from facescrape.names.lists import read_rows
 from facescrape.tables import NAMES
 from pipelines.errors import ConfigError
-from pipelines.manifest import write_atomically
+from pipelines.store import write_atomically
 
 FORGOTTEN_NAME = "forgotten.json"
 

@@ -61,11 +61,13 @@ class NamesStage:
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One; ``upstream`` is the births' manifest."""
         (births,) = upstream
-        return [Task(NAMES_NAME, births.paths(".parquet"))]
+        return [Task(NAMES_NAME, births)]
 
     def run(self, task: Task, out: Path) -> int:
         """Merge the years."""
-        people = merge_people(person for path in task.payload for person in load_people(path))[: self.people]
+        births: Manifest = task.payload
+        found = (person for path in births.paths(".parquet") for person in load_people(path))
+        people = merge_people(found)[: self.people]
         if not people:
             raise SourceError(
                 "DBpedia knows nobody who was born on these days",

@@ -20,7 +20,7 @@ from facescrape.report.accounts import Tables
 from facescrape.report.credits import Credit, read_credits
 from pipelines.images import ImageRejected, decode, encode_preview, read_header
 from pipelines.page import data_uri
-from pipelines.shards import read_shard
+from pipelines.shards import read_records
 
 FACES_SHOWN = 120
 FACE_SIDE = 128
@@ -98,7 +98,7 @@ def read_crops(tables: Tables, shard: str, keys: Collection[str], side: int) -> 
     wanted = frozenset(keys)
     return {
         record.key: data_uri(encode_preview(decode(record.image, at_least=side), side))
-        for record in read_shard(tables.crops.root / f"{shard}.tar")
+        for record in read_records(tables.crops.part(shard))
         if record.key in wanted
     }
 

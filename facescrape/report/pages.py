@@ -13,8 +13,8 @@ from typing import Any
 from facescrape.report.accounts import Group, Tables, count_collection, read_dropped
 from facescrape.report.credits import Directory, group_by_person, iterate_pages, page_name, read_directory
 from facescrape.report.gallery import FACE_SIDE, Place, choose_faces, choose_photographs, read_crops
-from pipelines.manifest import write_atomically
 from pipelines.page import render_page
+from pipelines.store import write_atomically
 
 PAGES = "report"
 ROWS_LISTED = 20

@@ -16,6 +16,7 @@ from facescrape.search.base import Result, SearchProvider, is_web_address
 from facescrape.tables import URLS
 from pipelines.manifest import Manifest, digest_of
 from pipelines.stage import Task
+from pipelines.store import local_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class SearchStage:
         """
         (names,) = upstream
         (path,) = names.paths(".parquet")
-        people, forgotten = load_people(path), forgotten_people(names.root.parent)
+        people, forgotten = load_people(path), forgotten_people(local_path(names.folder).parent)
         tasks = []
         for number, start in enumerate(range(0, len(people), self.people_per_shard)):
             block = tuple(row for row in people[start : start + self.people_per_shard] if row.person not in forgotten)

@@ -13,7 +13,8 @@ from facescrape.names.lists import Row, read_rows
 from facescrape.names.people import Person
 from facescrape.search.base import Result, is_web_address, read_size
 from pipelines.errors import ConfigError
-from pipelines.manifest import digest_of, hash_file
+from pipelines.manifest import digest_of
+from pipelines.store import hash_file
 
 UNKNOWN = "unknown"  # the name of whoever a URL without a name shows
 

@@ -25,10 +25,19 @@ SMALLEST_SPLIT, LARGEST_SPLIT, WANTED_SPLITS = 256, 10_000, 64
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A piece of a source: picklable, no open handles. ``where`` is the source's own; ``records`` may be unknown."""
+    """A piece of a source: picklable, no open handles.
+
+    Attributes:
+        where: the source's own.
+        records: how many it holds; None: not known before it is read.
+        digest: SHA-256 (hex) of what tells this piece's content from another; None: the source's digest and the place.
+        source: the name of the source it is a piece of, where several are read as one.
+    """
 
     where: tuple[str | int, ...]
     records: int | None = None
+    digest: str | None = None
+    source: str | None = None
 
 
 class Source(Protocol):
@@ -50,6 +59,11 @@ class Source(Protocol):
     def read(self, split: Split) -> Iterator[Record]:
         """The records of one split; opens its own handle."""
         ...
+
+
+def digest_split(source: Source, split: Split) -> str:
+    """SHA-256 (hex) of what tells a split's content from another's, and of where it stands in its source."""
+    return digest_of([split.digest or source.digest(), split.where, split.records, split.source])
 
 
 def choose_size(records: int) -> int:

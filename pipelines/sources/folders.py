@@ -32,7 +32,7 @@ class FolderSource:
         files = self._files()
         size = size or choose_size(len(files))
         runs = (files[start : start + size] for start in range(0, len(files), size))
-        return [Split(tuple(run), len(run)) for run in runs]
+        return [Split(tuple(run), len(run), digest_files(Path(self.path), run)) for run in runs]
 
     def read(self, split: Split) -> Iterator[Record]:
         """Read file after file."""

@@ -34,7 +34,7 @@ class ParquetSource:
         rows = {file: int(_open_parquet(root / file).metadata.num_rows) for file in files}
         size = size or choose_size(sum(rows.values()))
         return [
-            Split((file, start), min(size, total - start))
+            Split((file, start), min(size, total - start), digest_files(root, [file]))
             for file, total in rows.items()
             for start in range(0, total, size)
         ]

@@ -13,6 +13,9 @@ from pipelines.manifest import Manifest, digest_of
 from pipelines.record import Record, Scalar
 from pipelines.shards import read_shard
 from pipelines.sources.base import IMAGE_SUFFIXES, Split, digest_files, expand
+from pipelines.store import File, open_root
+
+SUFFIXES = (".tar", ".parquet")  # of the files of one of our shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class WebdatasetSource:
 
     def splits(self, size: int | None = None) -> Sequence[Split]:
         """One tar each, whatever ``size``: a tar can only be read from its start."""
-        return [Split((tar,)) for tar in self._tars()[1]]
+        root, tars = self._tars()
+        return [Split((tar,), digest=digest_files(root, [tar])) for tar in tars]
 
     def read(self, split: Split) -> Iterator[Record]:
         """Group a tar's members into samples. A sample without an image yields an empty one, so that it counts."""
@@ -100,14 +104,14 @@ class ImagenetTarSource:
 
 @dataclass(frozen=True, slots=True)
 class ShardsSource:
-    """A finished folder of our own shards: clean shards can be a source again."""
+    """A finished folder of our own shards, by its path or URL: clean shards can be a source again."""
 
     path: str
 
     @property
     def name(self) -> str:
         """See `Source`."""
-        return f"shards:{Path(self.path).name}"
+        return f"shards:{open_root(self.path).name}"
 
     def digest(self) -> str:
         """The manifest's: hashes of all files."""
@@ -115,19 +119,31 @@ class ShardsSource:
 
     def splits(self, size: int | None = None) -> Sequence[Split]:
         """One shard each, whatever ``size``."""
-        return [Split((tar.name,)) for tar in self._manifest().paths(".tar")]
+        splits = []
+        for shard in self._manifest().shards:
+            files = [file for suffix in SUFFIXES for file in shard.files if file.name.endswith(suffix)]
+            if files:
+                where: tuple[str | int, ...] = ()
+                for file in files:
+                    where += (file.name, file.size_bytes, file.sha256)
+                splits.append(Split(where, digest=files[0].sha256))
+        return splits
 
     def read(self, split: Split) -> Iterator[Record]:
         """See `pipelines.shards.read_shard`."""
-        return read_shard(Path(self.path) / str(split.where[0]))
+        tar, parquet = (
+            File(str(name), int(size_bytes), str(sha256))
+            for name, size_bytes, sha256 in (split.where[:3], split.where[3:])
+        )
+        return read_shard(*open_root(self.path).fetch([tar, parquet]))
 
     def _manifest(self) -> Manifest:
         hint = "run the command that makes them to its end, or read plain tars with webdataset:"
         try:
-            manifest = Manifest.load(Path(self.path))
+            manifest = Manifest.load(open_root(self.path))
         except (FileNotFoundError, NotADirectoryError):
             raise SourceError(f"no finished shards in {self.path} (no manifest.json there)", hint=hint) from None
-        if not manifest.paths(".tar"):
+        if not manifest.records:
             raise SourceError(f"the finished stage in {self.path} holds no images", hint=hint)
         return manifest
 

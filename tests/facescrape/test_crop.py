@@ -23,6 +23,7 @@ from pipelines.executors import LocalExecutor
 from pipelines.manifest import Manifest
 from pipelines.sources import open_source
 from pipelines.stage import plan_stage, run_stage
+from pipelines.store import local_path
 
 SIDES = st.floats(1, 300)
 PLACES = st.floats(-200, 300)
@@ -100,8 +101,9 @@ def read_rows(crops: Manifest) -> list[dict[str, Any]]:
 def test_each_kept_box_becomes_a_record_of_a_source(tmp_path: Path) -> None:
     crops = make_crops(tmp_path, [[Found("a", ONE), Found("b", TWO)], [Found("c", NONE), Found("d", b"no picture")]])
     assert [shard.records for shard in crops.shards] == [3, 0]
-    assert {path.name for path in crops.root.glob("*.*")} == {"00000.tar", "00000.parquet", "manifest.json"}
-    source = open_source(f"shards:{crops.root}")
+    folder = local_path(crops.folder)
+    assert {path.name for path in folder.glob("*.*")} == {"00000.tar", "00000.parquet", "manifest.json"}
+    source = open_source(f"shards:{folder}")
     records = [record for split in source.splits(None) for record in source.read(split)]
     one, two = Found("a", ONE).sha256, Found("b", TWO).sha256
     assert [record.key for record in records] == [f"{one}-0", f"{two}-0", f"{two}-1"]
@@ -173,7 +175,8 @@ def test_only_shards_whose_tables_changed_are_cut_again(tmp_path: Path) -> None:
 def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [[Found("a", ONE), Found("b", TWO)]]
     one, other = (make_crops(tmp_path / name, shards) for name in ("one", "other"))
-    assert hashes_below(one.root, leave_out=["tasks"]) == hashes_below(other.root, leave_out=["tasks"])
+    first, second = (hashes_below(local_path(crops.folder), leave_out=["tasks"]) for crops in (one, other))
+    assert first == second
 
 
 def test_the_tables_are_those_of_the_contract(tmp_path: Path) -> None:

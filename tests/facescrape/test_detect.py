@@ -28,6 +28,7 @@ from pipelines.executors import LocalExecutor
 from pipelines.images import Pixels
 from pipelines.manifest import Manifest
 from pipelines.stage import plan_stage, run_stage
+from pipelines.store import local_path
 
 FINE = draw_spots(800, 600, (0, 0, 800))
 ANY_FILTER = FaceFilter(min_sharpness=0)
@@ -249,12 +250,12 @@ def test_two_workers_write_the_same_bytes(tmp_path: Path) -> None:
     shards = [[Found(str(side), jpeg_of(draw_spots(300, 300, (9, 9, side))))] for side in (100, 130, 150)]
     _, photos = collect(tmp_path, shards)
     one = run_stage(DetectStage(Haar()), [photos], tmp_path, LocalExecutor(1))
-    first = hashes_below(one.root, leave_out=["tasks"])
-    (one.root / "manifest.json").unlink()
-    for entry in (one.root / "tasks").iterdir():
+    first = hashes_below(local_path(one.folder), leave_out=["tasks"])
+    (local_path(one.folder) / "manifest.json").unlink()
+    for entry in (local_path(one.folder) / "tasks").iterdir():
         entry.unlink()
     two = run_stage(DetectStage(Haar()), [photos], tmp_path, LocalExecutor(2))
-    assert hashes_below(two.root, leave_out=["tasks"]) == first
+    assert hashes_below(local_path(two.folder), leave_out=["tasks"]) == first
 
 
 def test_a_picture_that_is_gone_from_the_archive_is_an_error(tmp_path: Path) -> None:

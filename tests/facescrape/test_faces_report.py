@@ -26,9 +26,10 @@ from facescrape.report.credits import safe_link
 from facescrape.report.pages import make_report, write_report
 from facescrape.tables import BOXES, IMAGES, NAMES, PHOTOS, URLS
 from pipelines.errors import IntegrityError, SourceError
-from pipelines.manifest import File, Manifest, Shard, hash_file
+from pipelines.manifest import Manifest, Shard
 from pipelines.record import Record
 from pipelines.shards import ShardWriter
+from pipelines.store import File, LocalFolder, hash_file
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 START = datetime(2025, 11, 1, 12, tzinfo=UTC)
@@ -138,7 +139,7 @@ def save_manifest(folder: Path, records: Mapping[str, int]) -> None:
         paths = sorted(path for path in folder.iterdir() if path.name.partition(".")[0] == name)
         files = tuple(File(path.name, path.stat().st_size, hash_file(path)) for path in paths)
         shards.append(Shard(name, count, files))
-    Manifest(folder, folder.name, "f" * 64, tuple(shards)).save()
+    Manifest(LocalFolder(folder), folder.name, "f" * 64, tuple(shards)).save()
 
 
 def sha256_of(picture: bytes) -> str:

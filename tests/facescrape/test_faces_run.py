@@ -24,6 +24,7 @@ from facescrape.status import Status
 from facescrape.web.wire import Replay
 from pipelines.images import decode
 from pipelines.manifest import Manifest
+from pipelines.store import LocalFolder
 
 COUNT = len(PEOPLE) * SHOTS + 4
 
@@ -126,7 +127,7 @@ def stand_in_clean_shards(root: Path) -> Path:
     shutil.copytree(root / "crops", folder / "clean")
     for name in ("thumbnails", "codes"):
         (folder / name).mkdir()
-        Manifest(folder / name, name, "f", ()).save()
+        Manifest(LocalFolder(folder / name), name, "f", ()).save()
     for name in ("packed", "report"):
         (folder / name).mkdir()
         (folder / name / "file").write_bytes(b"pixels")

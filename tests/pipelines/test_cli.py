@@ -10,6 +10,7 @@ import typer
 from pipelines import cli
 from pipelines.errors import ConfigError, SourceError
 from pipelines.progress import ConsoleProgress, SilentProgress
+from pipelines.run import DEFAULT_FOLDER
 
 
 def raise_error(error: BaseException) -> Callable[[], None]:
@@ -34,6 +35,21 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(exit_.value.code or 0), captured.out, captured.err
 
     return run
+
+
+def test_a_data_root_is_a_folder_or_a_url_where_the_command_says_so(run: Callable[..., tuple[int, str, str]]) -> None:
+    def show_local(data_root: cli.DataRoot = Path("data")) -> None:
+        print(repr(data_root))
+
+    def show_any(data_root: cli.SharedDataRoot = DEFAULT_FOLDER) -> None:
+        print(data_root)
+
+    assert run(show_local, "--data-root", "/a/b")[1] == f"{Path('/a/b')!r}\n"
+    assert run(show_any)[1] == "data\n"
+    assert run(show_any, "--data-root", "s3://bucket/a/")[1] == "s3://bucket/a\n"
+    code, _, err = run(show_local, "--data-root", "s3://bucket/a")
+    assert code == 1
+    assert "error: s3://bucket/a is not on a disk of this machine" in err
 
 
 def test_success_is_silent_and_zero(run: Callable[..., tuple[int, str, str]]) -> None:

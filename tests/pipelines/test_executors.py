@@ -31,6 +31,14 @@ def die_at_three(number: int) -> int:
     return number
 
 
+def die_twice_at_three(item: tuple[str, int]) -> int:
+    folder, number = item
+    if number == 3 and len(list(Path(folder).iterdir())) < 2:
+        (Path(folder) / str(os.getpid())).touch()
+        os._exit(9)
+    return number
+
+
 def touch(item: tuple[str, int]) -> int:
     folder, number = item
     (Path(folder) / str(number)).touch()
@@ -62,10 +70,18 @@ def test_the_first_exception_ends_it_and_keeps_its_hint(workers: int) -> None:
     assert caught.value.hint == "not three"
 
 
-def test_a_dead_worker_is_an_error_and_no_wait_without_end() -> None:
-    with pytest.raises(StageError, match="worker process died") as caught:
-        list(LocalExecutor(2).map(die_at_three, range(8)))
+def test_an_item_that_kills_its_worker_each_time_is_named() -> None:
+    results = LocalExecutor(2).map(die_at_three, range(8))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(StageError, match="worker process died 3 times on 3 ") as caught:
+        next(results)
     assert "--workers" in caught.value.hint
+
+
+def test_an_item_whose_workers_die_is_tried_again(tmp_path: Path) -> None:
+    items = [(str(tmp_path), number) for number in range(8)]
+    assert list(LocalExecutor(2).map(die_twice_at_three, items)) == list(range(8))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_few_items_are_in_flight_however_many_there_are(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import IntegrityError
-from pipelines.manifest import File, Manifest, Shard, digest_of, hash_file, write_atomically
+from pipelines.manifest import Manifest, Shard, digest_of
+from pipelines.store import File, LocalFolder, hash_file, write_atomically
 
 
 def make(root: Path, contents: dict[str, bytes]) -> Manifest:
@@ -18,7 +19,7 @@ def make(root: Path, contents: dict[str, bytes]) -> Manifest:
     for name, content in contents.items():
         (root / name).write_bytes(content)
         shards.append(Shard(Path(name).stem, 2, (File(name, len(content), hash_file(root / name)),)))
-    manifest = Manifest(root, "clean", "f" * 64, tuple(shards))
+    manifest = Manifest(LocalFolder(root), "clean", "f" * 64, tuple(shards))
     manifest.save()
     return manifest
 

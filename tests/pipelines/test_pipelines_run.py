@@ -17,6 +17,7 @@ from pipelines.download import CHUNK_BYTES
 from pipelines.executors import LocalExecutor
 from pipelines.run import app
 from pipelines.stage import dataset_lock, run_stage
+from pipelines.store import local_path
 
 REPOSITORY = Path(__file__).parents[2]
 ZIP = zipped_lmdb(50)
@@ -93,7 +94,7 @@ def line_of(output: str, name: str) -> str:
 def make_clean(folder: Path) -> None:
     """A finished stage where de-duplication leaves its own; 21 records in 12 files."""
     stage = run_stage(WriteNumbers(), [], folder, LocalExecutor(1))
-    stage.root.rename(folder / "clean")
+    local_path(stage.folder).rename(folder / "clean")
 
 
 def test_list_shows_every_name_and_what_is_on_disk(command: Command, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.errors import SourceError
-from pipelines.manifest import File, Manifest, Shard, hash_file
+from pipelines.manifest import Manifest, Shard
 from pipelines.record import Record
 from pipelines.shards import COLUMNS, ShardWriter, escape_key, read_shard, remove_records
+from pipelines.store import File, LocalFolder, hash_file
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 ODD_KEYS = [
@@ -207,7 +208,7 @@ def finished_shards(folder: Path) -> Manifest:
             (folder / f"{name}.previews").write_bytes(b"small pictures")
         files = tuple(File(p.name, p.stat().st_size, hash_file(p)) for p in sorted(folder.glob(f"{name}.*")))
         shards.append(Shard(name, writer.records, files))
-    manifest = Manifest(folder, "clean", "f", tuple(shards), {"groups": "d"})
+    manifest = Manifest(LocalFolder(folder), "clean", "f", tuple(shards), {"groups": "d"})
     manifest.save()
     return manifest
 

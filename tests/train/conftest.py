@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pipelines.cli import run_app
-from pipelines.manifest import File, Manifest, Shard, hash_file
+from pipelines.manifest import Manifest, Shard
 from pipelines.record import Record
 from pipelines.shards import ShardWriter
+from pipelines.store import File, LocalFolder, hash_file
 from train.run import app
 
 SHARD_IMAGES = (30, 36)
@@ -37,7 +38,7 @@ def write_clean(folder: Path, shard_images: tuple[int, ...]) -> Manifest:
         paths = [folder / f"{name}{suffix}" for suffix in (".parquet", ".tar")]
         files = tuple(File(path.name, path.stat().st_size, hash_file(path)) for path in paths)
         shards.append(Shard(name, images, files))
-    manifest = Manifest(folder, "clean", "fingerprint", tuple(shards))
+    manifest = Manifest(LocalFolder(folder), "clean", "fingerprint", tuple(shards))
     manifest.save()
     return manifest
 

@@ -15,6 +15,7 @@ from pipelines.record import Record
 from pipelines.shards import ShardWriter
 from pipelines.sources import open_source
 from pipelines.stage import run_stage
+from pipelines.store import LocalFolder, local_path
 from train.data import PackClean, PackedImages, PackRaw, count_minibatches, epoch_order, minibatches
 
 MakePng = Callable[[int], bytes]
@@ -44,7 +45,7 @@ def test_packing_again_does_nothing(tmp_path: Path, clean: Manifest) -> None:
 
 
 def test_a_damaged_clean_image_is_named(tmp_path: Path, clean: Manifest, make_png: MakePng) -> None:
-    with ShardWriter(clean.root, "00000") as writer:
+    with ShardWriter(local_path(clean.folder), "00000") as writer:
         writer.add(Record("good", make_png(0)))
         writer.add(Record("bad", make_png(1)[:100]))
     with pytest.raises(IntegrityError, match=r"image bad of .*00000\.tar"):
@@ -103,7 +104,7 @@ def test_too_few_images_say_which_batch_size_would_do() -> None:
 
 
 def test_an_empty_set_is_no_crash(tmp_path: Path) -> None:
-    manifest = run_stage(PackClean(32), [Manifest(tmp_path, "clean", "f", ())], tmp_path, LocalExecutor(1))
+    manifest = run_stage(PackClean(32), [Manifest(LocalFolder(tmp_path), "clean", "f", ())], tmp_path, LocalExecutor(1))
     with pytest.raises(ConfigError, match="0 images"):
         count_minibatches(PackedImages.open(manifest, 32), 8)
 
