@@ -22,18 +22,15 @@ import numpy as np
 
 from pipelines.errors import ConfigError, disk_full
 from pipelines.executors import LocalExecutor
-from pipelines.manifest import published
+from pipelines.planting import KINDS, encode_image, plant
 from pipelines.rooms import render_room
 from pipelines.rooms.materials import Pixels, Rng
+from pipelines.store import published
 
 TRUTH_NAME, WINDOWS_NAME = "truth.csv", "windows.csv"
 TRUTH_COLUMNS = ("key", "duplicate_of", "what", "room")
 WINDOWS_COLUMNS = ("key", "left", "top", "width", "height")
 
-DUPLICATES = (
-    *("exact", "resize", "recompress", "brighten", "gamma", "text", "border"),
-    *("noise", "crop2", "crop5", "crop10", "grey", "mirror"),
-)
 BROKEN = ("empty", "html", "noise", "truncated-jpeg", "truncated-webp", "900-megapixel-png")
 ODD = (
     *("grey-jpeg", "rgba-png", "palette-png", "16bit-png", "exif-rotated", "8px"),  # each shows an original
@@ -43,7 +40,6 @@ ODD = (
 _ONE_IN = 5  # originals have a near-duplicate
 _ROOMS_PER_TASK = 16
 _PAGE_BYTES = 4096  # of an LMDB
-_CAPTIONS = ("FOR SALE", "TO LET", "NEW PRICE", "OPEN DAY")
 _EXIF_ROTATED = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 _BROKEN_PNG_SIDE = 30_000
 
@@ -128,7 +124,7 @@ def _make_value(seed: int, originals: int, number: int) -> Iterator[_Value]:
     encoded = encode_image(room.image, ".webp" if rng.random() < 0.65 else ".jpg", quality)
     yield _Value(key, encoded, "original", room="bedroom", windows=room.windows)
     for kind in planned_duplicates(number):
-        image = encoded if kind == "exact" else _encode_duplicate(room.image, kind, rng)
+        image = plant(room.image, kind, rng, encoded=encoded)
         yield _Value(_key(seed, f"{kind} of {number}"), image, kind, duplicate_of=key)
 
 
@@ -138,67 +134,7 @@ def planned_duplicates(number: int) -> Sequence[str]:
     if rest:
         return ()
     count = {0: 3, 5: 2}.get(turn % 10, 1)
-    return [DUPLICATES[(turn + 6 * i) % len(DUPLICATES)] for i in range(count)]
-
-
-def alter_image(image: Pixels, kind: str, rng: Rng) -> Pixels:
-    """Make a near-duplicate's pixels.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        kind: one of `DUPLICATES`. "exact" and "recompress" leave the pixels as they are.
-        rng: draws how strong it is.
-
-    Returns:
-        uint8 RGB, of another size for "resize", "border" and the crops.
-    """
-    height, width = image.shape[:2]
-    match kind:
-        case "resize":
-            scale = rng.uniform(0.45, 0.6)
-            size = (round(width * scale), round(height * scale))
-            altered = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        case "brighten":
-            altered = cv2.convertScaleAbs(image, alpha=rng.uniform(1.15, 1.25))
-        case "gamma":
-            levels = 255 * (np.arange(256) / 255) ** rng.uniform(0.77, 0.85)
-            altered = cv2.LUT(image, levels.round().astype(np.uint8))
-        case "text":
-            caption, scale = _CAPTIONS[rng.integers(len(_CAPTIONS))], rng.uniform(0.85, 1.1)
-            at = (int(rng.integers(8, 20)), height - int(rng.integers(14, 28)))
-            altered = cv2.putText(image.copy(), caption, at, cv2.FONT_HERSHEY_DUPLEX, scale, (255,) * 3, 3, cv2.LINE_AA)
-        case "border":
-            x, y = (round(side * rng.uniform(0.022, 0.034)) for side in (width, height))
-            altered = cv2.copyMakeBorder(image, y, y, x, x, cv2.BORDER_CONSTANT, value=(255,) * 3)
-        case "noise":
-            noise = rng.normal(0, rng.uniform(7, 11), image.shape)
-            altered = np.clip(image + noise.round(), 0, 255).astype(np.uint8)
-        case "crop2" | "crop5" | "crop10":
-            w, h = (round(side * (1 - int(kind.removeprefix("crop")) / 100)) for side in (width, height))
-            x, y = rng.integers(0, (width - w + 1, height - h + 1)).tolist()
-            altered = image[y : y + h, x : x + w]
-        case "grey":
-            altered = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        case "mirror":
-            altered = image[:, ::-1]
-        case _:
-            altered = image
-    return np.ascontiguousarray(altered, np.uint8)
-
-
-def encode_image(image: Pixels, suffix: str, quality: int = 90) -> bytes:
-    """Encode RGB, RGBA or grey as ".jpg", ".webp" or ".png"; ``quality`` (0 to 100) is of the first two."""
-    options = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality], ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}
-    if image.ndim == 3:
-        image = image[..., [2, 1, 0, 3][: image.shape[2]]]
-    _, encoded = cv2.imencode(suffix, image, options.get(suffix, []))
-    return encoded.tobytes()
-
-
-def _encode_duplicate(image: Pixels, kind: str, rng: Rng) -> bytes:
-    altered = alter_image(image, kind, rng)
-    quality = int(rng.integers(30, 60) if kind == "recompress" else rng.integers(60, 90))
-    return encode_image(altered, ".jpg" if rng.random() < 0.4 else ".webp", quality)
+    return [KINDS[(turn + 6 * i) % len(KINDS)] for i in range(count)]
 
 
 def _make_unusual(seed: int, originals: int, number: int) -> _Value:

@@ -12,7 +12,7 @@ from facescrape.replay.world import World
 from facescrape.web.wire import PRODUCT
 from pipelines.headers import read_header
 from pipelines.images import ImageRejected
-from pipelines.synthetic import encode_image
+from pipelines.planting import encode_image
 
 TOO_LARGE_BYTES = 40_000_000
 

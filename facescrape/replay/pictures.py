@@ -14,8 +14,8 @@ import numpy as np
 
 from pipelines.headers import read_header
 from pipelines.images import ImageRejected, Pixels, decode
+from pipelines.planting import alter_image, encode_image
 from pipelines.portraits import Face, Photograph, render_photograph
-from pipelines.synthetic import alter_image, encode_image
 
 ALTERATIONS = ("resize", "recompress", "crop", "text", "brighten", "border", "grey")
 

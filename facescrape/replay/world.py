@@ -22,8 +22,8 @@ from facescrape.replay.pictures import Darkroom, File, Recipe
 from facescrape.replay.virtuoso import PUBLIC, Virtuoso
 from pipelines.errors import ConfigError
 from pipelines.executors import Executor
-from pipelines.manifest import published
 from pipelines.portraits import Face
+from pipelines.store import published
 
 TRUTH_NAME, FACES_NAME, PICTURES_NAME = "truth.csv", "faces.csv", "pictures"
 TRUTH_COLUMNS = ("url", "kind", "status", "what", "copy_of", "picture", "people")

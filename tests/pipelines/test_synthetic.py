@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import ConfigError
 from pipelines.images import ImageRejected, RejectReason, decode, make_thumbnail, read_header
+from pipelines.planting import KINDS, alter_image, encode_image
 from pipelines.rooms import render_room
-from pipelines.synthetic import BROKEN, DUPLICATES, ODD, alter_image, encode_image, planned_duplicates, write_rooms
+from pipelines.synthetic import BROKEN, ODD, planned_duplicates, write_rooms
 
 ORIGINALS = 60
 # Grey thumbnails as unit vectors: the likeness of two is their scalar product.
@@ -133,9 +134,9 @@ def test_the_truth_table_names_every_value_and_no_other(rooms: RoomSet) -> None:
 def test_every_kind_is_there(rooms: RoomSet) -> None:
     kinds = Counter(row["what"] for row in rooms.truth)
     unusual = {f"broken:{kind}" for kind in BROKEN} | {f"odd:{kind}" for kind in ODD}
-    assert set(kinds) == {"original", *DUPLICATES, *unusual}
+    assert set(kinds) == {"original", *KINDS, *unusual}
     assert all(kinds[kind] == 1 for kind in unusual)
-    assert all(row["duplicate_of"] for row in rooms.truth if row["what"] in DUPLICATES)
+    assert all(row["duplicate_of"] for row in rooms.truth if row["what"] in KINDS)
 
 
 def test_a_fifth_of_the_originals_has_duplicates_and_some_have_several() -> None:
@@ -144,7 +145,7 @@ def test_a_fifth_of_the_originals_has_duplicates_and_some_have_several() -> None
     assert set(map(len, plans)) == {0, 1, 2, 3}
     assert all(len(set(plan)) == len(plan) for plan in plans)
     counts = Counter(kind for plan in plans for kind in plan)
-    assert set(counts) == set(DUPLICATES)
+    assert set(counts) == set(KINDS)
     assert max(counts.values()) - min(counts.values()) <= 4
 
 
@@ -168,7 +169,7 @@ def test_most_originals_are_webp(rooms: RoomSet) -> None:
 def test_duplicates_resemble_their_original_most(rooms: RoomSet) -> None:
     originals = {key: look(rooms.values[key]) for key in rooms.keys("original")}
     for row in rooms.truth:
-        if row["what"] not in DUPLICATES:
+        if row["what"] not in KINDS:
             continue
         vector = look(rooms.values[row["key"]])
         if row["what"] == "mirror":
@@ -229,7 +230,7 @@ def test_odd_values_are_stored_as_they_say(rooms: RoomSet) -> None:
         assert (decode(rooms.values[rooms.keys(f"odd:{kind}")[0]]) == value).all()
 
 
-@pytest.mark.parametrize("kind", DUPLICATES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_alterations_have_the_strength_that_their_name_says(kind: str) -> None:
     image = render_room(1, 1).image
     height, width = image.shape[:2]
@@ -265,7 +266,7 @@ def test_torchvision_reads_the_set(rooms: RoomSet, tmp_path: Path, monkeypatch: 
     lsun = datasets.LSUN(root=str(rooms.folder.parent), classes=["bedroom_train"])
     assert len(lsun) == len(rooms.values)
     for index, row in enumerate(rooms.truth):  # in the order of their keys, as LMDB has them
-        if row["what"] == "original" or row["what"] in DUPLICATES:
+        if row["what"] == "original" or row["what"] in KINDS:
             picture, label = lsun[index]
             assert picture.mode == "RGB"
             header = read_header(rooms.values[row["key"]])
