@@ -1,159 +1,58 @@
-"""Autoencoder: thumbnails in, a 3072-128-3072 denoising net fitted to them out, and its 128-bit codes.
+"""Autoencoder: thumbnails in, a 3072-128-3072 denoising net fitted to them, and its lower half, the encoder, out.
 
 Stands at the arrow "thumbnails → 128-bit semantic codes" of "source → thumbnails → 128-bit semantic codes → duplicate
 groups → clean shards → DCGAN". The net is that of Radford, Metz & Chintala 2016, section 4.1.1: one hidden layer of
 128 dropout-regularised ReLU units between a corrupted picture and its clean reconstruction; a bit of the code is 1
-where the unit's activation is above 0.
+where the unit's activation is above 0. What is fitted in floating point is kept in whole numbers (`dedup.encoder`).
 """
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
 from dedup.codes import CODE_BITS, check_thumbnails
 from dedup.corruption import add_noise, make_near_duplicates
-from dedup.threads import one_torch_thread, run_batches
-
-PIXELS = 32 * 32 * 3
-# Added to a picture's standard deviation, pixels in [0, 1], so that a nearly blank one is not blown up into noise.
-_STD_FLOOR = 0.02
-_ENCODE_ROWS = 512
-_BALANCE_BATCHES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderConfig:
-    """How the autoencoder is fitted. `PAPER` and `DEFAULT` are the two that are used.
-
-    Attributes:
-        corruption: "noise" is Gaussian noise and masking; "near_duplicates" is crops, captions, tones and the like.
-        masked: share of values that "noise" sets to 0.
-        noise_std: of the Gaussian of "noise", pixels in [0, 1].
-        dropout: share of code units dropped while fitting.
-        normalised: whether each picture is brought to mean 0 and standard deviation 1, or else pixels to [-1, 1].
-        contrast: weight of the contrastive term beside the reconstruction error; 0 leaves it out.
-        temperature: of the contrastive term; the lower, the more the hardest wrong match of a batch counts.
-        balanced: whether each unit's bias is finally set so that half of the pictures switch it on.
-        steps: optimiser steps.
-        batch_size: pictures a step.
-        learning_rate: Adam's, at its peak.
-        sample_size: how many thumbnails of a larger set are enough to fit on.
-        seed: of everything random; at least 0.
-    """
-
-    corruption: Literal["noise", "near_duplicates"]
-    masked: float
-    noise_std: float
-    dropout: float
-    normalised: bool
-    contrast: float
-    temperature: float
-    balanced: bool
-    steps: int
-    batch_size: int
-    learning_rate: float
-    sample_size: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.corruption not in ("noise", "near_duplicates"):
-            raise ValueError(f"corruption must be noise or near_duplicates, not {self.corruption!r}")
-        if not (0 <= self.masked < 1 and 0 <= self.dropout < 1):
-            raise ValueError("masked and dropout are shares and must be from 0 to below 1")
-        if self.noise_std < 0 or self.contrast < 0 or self.temperature <= 0 or self.learning_rate <= 0:
-            raise ValueError("noise_std and contrast must not be negative; temperature and learning_rate be positive")
-        if min(self.steps, self.batch_size, self.sample_size) < 1 or self.seed < 0:
-            raise ValueError("steps, batch_size and sample_size must be at least 1, the seed at least 0")
-
-
-# The paper gives the layers, "denoising", "dropout-regularised" and "ReLU", and no number; these are customary ones.
-PAPER = EncoderConfig(
-    corruption="noise",
-    masked=0.2,
-    noise_std=0.1,
-    dropout=0.5,
-    normalised=False,
-    contrast=0.0,
-    temperature=1.0,
-    balanced=False,
-    steps=1000,
-    batch_size=256,
-    learning_rate=1e-3,
-    sample_size=50_000,
+from dedup.encoder import (
+    CLIP_STD,
+    DEFAULT,
+    PAPER,
+    PIXELS,
+    PRETRAINING,
+    STD_FLOOR,
+    STEPS_PER_STD,
+    Encoder,
+    EncoderConfig,
+    all_units,
+    choose_device,
+    load_encoder,
+    load_shipped_encoder,
+    save_encoder,
+    surroundings,
+    whole_pixels,
 )
+from dedup.threads import one_torch_thread
 
-# The same net. What the corruption makes of a picture should get the picture's code, and another picture another one:
-# the contrastive term says so of the code itself (normalised temperature-scaled cross-entropy, Chen et al. 2020).
-DEFAULT = EncoderConfig(
-    corruption="near_duplicates",
-    masked=0.0,
-    noise_std=0.0,
-    dropout=0.1,
-    normalised=True,
-    contrast=0.5,
-    temperature=0.07,
-    balanced=True,
-    steps=500,
-    batch_size=256,
-    learning_rate=2e-3,
-    sample_size=50_000,
-)
+__all__ = [
+    "DEFAULT",
+    "PAPER",
+    "PRETRAINING",
+    "Encoder",
+    "EncoderConfig",
+    "choose_device",
+    "fit_encoder",
+    "load_encoder",
+    "load_shipped_encoder",
+    "save_encoder",
+]
 
+Net = tuple[Tensor, Tensor, Tensor, Tensor]
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """The fitted lower half of the net; the upper half has served once it is fitted.
-
-    Attributes:
-        weight: (128, 3072) float32 on the device it runs on; a row is a unit's filter over (32, 32, 3) RGB pixels.
-        bias: (128,) float32.
-        config: how it was fitted.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    config: EncoderConfig
-
-    def codes(self, thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Encode pictures, in batches of bounded memory.
-
-        A code depends on its picture alone, not on the batch: sums of pixels are whole numbers and the product is
-        taken in float64, whose rounding stays some nine orders of magnitude below a unit's spread.
-
-        Args:
-            thumbnails: (N, 32, 32, 3) uint8 RGB; may be mapped from a file.
-
-        Returns:
-            (N, 16) uint8: 128 bits, each 1 where relu(weight x + bias) > 0, the first unit in the highest bit.
-        """
-        check_thumbnails(thumbnails)
-        weight, bias = self.weight.double(), self.bias.double()
-        codes = np.empty((len(thumbnails), CODE_BITS // 8), np.uint8)
-
-        def work(batch: slice) -> None:
-            rows = np.array(thumbnails[batch]).reshape(-1, PIXELS)
-            pixels = torch.from_numpy(rows).to(weight.device)
-            activation = functional.relu(_prepare(pixels, self.config.normalised) @ weight.T + bias)
-            codes[batch] = np.packbits((activation > 0).cpu().numpy(), axis=1)
-
-        run_batches(work, len(thumbnails), _ENCODE_ROWS)
-        return codes
-
-
-def choose_device(name: str) -> str:
-    """Turn "auto" into "cuda" where there is one, else "cpu"; other names pass."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+_WEIGHT_MAX = 32_767
+_BALANCE_ROWS, _BALANCE_BATCH = 8192, 512
 
 
 def fit_encoder(
@@ -174,6 +73,7 @@ def fit_encoder(
 
     Raises:
         ValueError: no thumbnails, or of another shape or type.
+        FloatingPointError: the fit diverged.
     """
     check_thumbnails(thumbnails)
     if not len(thumbnails):
@@ -182,7 +82,7 @@ def fit_encoder(
     with one_torch_thread():
         generator = torch.Generator(device).manual_seed(config.seed)
         draw = np.random.default_rng(config.seed)
-        net = _initial_net(generator, device)
+        net = _initial_net(config, generator, device)
         optimiser = torch.optim.Adam(net, lr=config.learning_rate)
         for step in range(config.steps):
             for group in optimiser.param_groups:
@@ -191,58 +91,35 @@ def fit_encoder(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        weight, bias = net[0].detach(), net[1].detach()
+        weight, bias = net[0].detach().double(), net[1].detach().double()
+        if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+            raise FloatingPointError(f"the autoencoder diverged at a learning rate of {config.learning_rate}")
+        scale = _WEIGHT_MAX / weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)
+        weight = (weight * scale).round()
         if config.balanced:
-            bias = _balanced_bias(weight, thumbnails, config, draw, device)
-    if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-        raise FloatingPointError(f"the autoencoder diverged at a learning rate of {config.learning_rate}")
-    return Encoder(weight, bias, config)
-
-
-def save_encoder(path: Path, encoder: Encoder) -> None:
-    """Write an encoder as safetensors, its configuration in the metadata: equal encoders make equal bytes."""
-    path.write_bytes(_encoder_bytes(encoder))
-
-
-def load_encoder(path: Path, device: str = "cpu") -> Encoder:
-    """Read what `save_encoder` wrote onto a device.
-
-    Raises:
-        safetensors.SafetensorError, KeyError, TypeError, ValueError: the file is none of ours.
-    """
-    with safe_open(path, framework="pt", device=device) as file:
-        config = EncoderConfig(**json.loads(file.metadata()["config"]))
-        return Encoder(file.get_tensor("weight"), file.get_tensor("bias"), config)
-
-
-def encoder_sha256(encoder: Encoder) -> str:
-    """The SHA-256, in hex, of the bytes that `save_encoder` writes."""
-    return hashlib.sha256(_encoder_bytes(encoder)).hexdigest()
-
-
-def _encoder_bytes(encoder: Encoder) -> bytes:
-    tensors = {"weight": encoder.weight.cpu().contiguous(), "bias": encoder.bias.cpu().contiguous()}
-    return save(tensors, metadata={"config": json.dumps(asdict(encoder.config), sort_keys=True)})
-
-
-def _prepare(pixels: Tensor, normalised: bool) -> Tensor:
-    """Turn (B, 3072) uint8 into what the net sees, float64: normalised per picture, or scaled to [-1, 1]."""
-    if not normalised:
-        return pixels.double() / 127.5 - 1
-    total = pixels.sum(dim=1, keepdim=True, dtype=torch.int64)
-    squares = pixels.int().square().sum(dim=1, keepdim=True)
-    mean = total.double() / PIXELS
-    std = (squares.double() / PIXELS - mean.square()).clamp(min=0).sqrt()
-    return (pixels.double() - mean) / (std + 255 * _STD_FLOOR)
+            sample = thumbnails[np.sort(draw.integers(len(thumbnails), size=_BALANCE_ROWS))]
+            bias = _balanced_bias(weight, sample, config)
+        else:
+            bias = bias * scale.flatten() * (STEPS_PER_STD if config.normalised else 255)
+    return Encoder(weight.to(torch.int16), bias.round().to(torch.int64), config)
 
 
 def _flatten(pictures: Tensor, normalised: bool) -> Tensor:
-    """Turn (B, 3, 32, 32) in [0, 1] into what the net sees, (B, 3072) float32, channels last as thumbnails are."""
-    rows = pictures.permute(0, 2, 3, 1).reshape(len(pictures), PIXELS)
-    if not normalised:
-        return rows * 2 - 1
-    std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=0)
-    return (rows - mean) / (std + _STD_FLOOR)
+    """Turn (B, 3, 32, 32) in [0, 1] into what the net sees, (B, 3072) float32, channels last as thumbnails are.
+
+    What `whole_pixels` says of whole pixels and in steps, here for any and in standard deviations.
+    """
+    if normalised:
+        band, count = surroundings(pictures)
+        mean = band @ pictures @ band / count
+        variance = band @ pictures.square().mean(dim=1, keepdim=True) @ band / count - mean.square().mean(
+            1, keepdim=True
+        )
+        seen = (pictures - mean) / (variance.clamp(min=0).sqrt() + STD_FLOOR / 255)
+        pictures = seen.clamp(-CLIP_STD, CLIP_STD)
+    else:
+        pictures = pictures * 2 - 1
+    return pictures.permute(0, 2, 3, 1).reshape(len(pictures), PIXELS)
 
 
 def _draw_batch(thumbnails: NDArray[np.uint8], size: int, draw: np.random.Generator, device: str) -> Tensor:
@@ -251,14 +128,20 @@ def _draw_batch(thumbnails: NDArray[np.uint8], size: int, draw: np.random.Genera
     return torch.from_numpy(rows).to(device).permute(0, 3, 1, 2).float() / 255
 
 
-def _initial_net(generator: torch.Generator, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _initial_net(config: EncoderConfig, generator: torch.Generator, device: str) -> Net:
     """Encoder weight and bias, decoder weight and bias. Filters begin smooth, as what survives corruption is."""
-    coarse = torch.randn(CODE_BITS, 1, 6, 6, generator=generator, device=device)
-    smooth = functional.interpolate(coarse, (32, 32), mode="bicubic", align_corners=False).flatten(1)
-    filters = smooth.repeat_interleave(3, dim=1)
-    weight = filters / filters.norm(dim=1, keepdim=True) * 0.15
+    if config.pretrained:
+        shipped = load_shipped_encoder(device)
+        weight = shipped.weight.float()
+        bias = shipped.bias.float() / (STEPS_PER_STD * weight.norm(dim=1))
+    else:
+        units = CODE_BITS // 2 if config.mirrored else CODE_BITS
+        coarse = torch.randn(units, 1, 6, 6, generator=generator, device=device)
+        smooth = functional.interpolate(coarse, (32, 32), mode="bicubic", align_corners=False).flatten(1)
+        weight, bias = smooth.repeat_interleave(3, dim=1), torch.zeros(units, device=device)
+    weight = weight / weight.norm(dim=1, keepdim=True) * 0.15
     decoder = torch.randn(PIXELS, CODE_BITS, generator=generator, device=device) * 0.01
-    net = (weight, torch.zeros(CODE_BITS, device=device), decoder, torch.zeros(PIXELS, device=device))
+    net = (weight, bias * 0.15, decoder, torch.zeros(PIXELS, device=device))
     for tensor in net:
         tensor.requires_grad_()
     return net
@@ -269,11 +152,9 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 30) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _loss(
-    net: tuple[Tensor, Tensor, Tensor, Tensor], pictures: Tensor, config: EncoderConfig, generator: torch.Generator
-) -> Tensor:
+def _loss(net: Net, pictures: Tensor, config: EncoderConfig, generator: torch.Generator) -> Tensor:
     """Mean squared error of the clean picture rebuilt from its corruption's code, and the contrastive term."""
-    weight, bias, decoder, decoder_bias = net
+    weight, bias = all_units(net[0], net[1], config.mirrored)
     if config.corruption == "noise":
         corrupted = add_noise(pictures, config.masked, config.noise_std, generator)
     else:
@@ -282,32 +163,37 @@ def _loss(
     hidden = _flatten(corrupted, config.normalised) @ weight.T + bias
     kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= config.dropout
     code = functional.relu(hidden) * kept / (1 - config.dropout)
-    loss = functional.mse_loss(code @ decoder.T + decoder_bias, clean)
+    loss = functional.mse_loss(code @ net[2].T + net[3], clean)
     if config.contrast:
-        loss = loss + config.contrast * _contrastive_loss(hidden, clean @ weight.T + bias, config.temperature)
+        loss = loss + config.contrast * _contrastive_loss(hidden, clean @ weight.T + bias, config)
     return loss
 
 
-def _contrastive_loss(corrupted: Tensor, clean: Tensor, temperature: float) -> Tensor:
+def _contrastive_loss(corrupted: Tensor, clean: Tensor, config: EncoderConfig) -> Tensor:
     """Cross-entropy of finding each picture's other version in the batch by its softened code.
 
-    tanh of twice the standard score stands for the bit, so the similarity of two codes is 1 - 2 x distance / 128.
+    tanh of twice the standard score stands for the bit, so the similarity of two codes is 1 - 2 x distance / 128. Where
+    units come in mirrored halves, the mirror images of all other pictures are wrong answers too.
     """
     both = torch.cat([corrupted, clean])
     std = both.std(dim=0, correction=0).detach() + 1e-6
     bits = torch.tanh(2 * (both - both.mean(dim=0)) / std)
-    similarity = bits @ bits.T / (CODE_BITS * temperature)
-    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    same = torch.eye(len(both), dtype=torch.bool, device=both.device)
+    similarity = (bits @ bits.T).masked_fill(same, -torch.inf)
+    if config.mirrored:
+        images = bits.roll(CODE_BITS // 2, dims=1)
+        similarity = torch.cat(
+            [similarity, (bits @ images.T).masked_fill(same | same.roll(len(clean), dims=0), -torch.inf)], dim=1
+        )
     other = torch.arange(len(both), device=both.device).roll(len(clean))
-    return functional.cross_entropy(similarity, other)
+    return functional.cross_entropy(similarity / (CODE_BITS * config.temperature), other)
 
 
-def _balanced_bias(
-    weight: Tensor, thumbnails: NDArray[np.uint8], config: EncoderConfig, draw: np.random.Generator, device: str
-) -> Tensor:
-    """The bias that puts each unit's median over a sample of clean pictures at 0."""
-    sums = [
-        _flatten(_draw_batch(thumbnails, config.batch_size, draw, device), config.normalised) @ weight.T
-        for _ in range(_BALANCE_BATCHES)
-    ]
-    return -torch.cat(sums).quantile(0.5, dim=0)
+def _balanced_bias(weight: Tensor, thumbnails: NDArray[np.uint8], config: EncoderConfig) -> Tensor:
+    """The bias that puts each unit's median over pictures, and over their mirror images where it has one, at 0."""
+    units, _ = all_units(weight, weight.new_zeros(len(weight)), config.mirrored)
+    parts = (thumbnails[start : start + _BALANCE_BATCH] for start in range(0, len(thumbnails), _BALANCE_BATCH))
+    pixels = (whole_pixels(torch.from_numpy(part).to(weight.device), config.normalised) for part in parts)
+    sums = torch.cat([batch @ units.T for batch in pixels])
+    halves = torch.cat([sums[:, : len(weight)], sums[:, len(weight) :]]) if config.mirrored else sums
+    return -halves.quantile(0.5, dim=0)

@@ -53,6 +53,22 @@ def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(codes).view(">u8").astype(np.uint64)
 
 
+def mirror_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The codes of the pictures' left-right mirror images, by an encoder whose units come in mirrored halves.
+
+    Unit 64 + i of such an encoder is the mirror image of unit i, so a mirrored picture's code is the picture's own with
+    its two halves swapped.
+
+    Args:
+        codes: (N, 16) uint8.
+
+    Returns:
+        (N, 16) uint8.
+    """
+    check_codes(codes)
+    return np.roll(codes, CODE_BYTES // 2, axis=1)
+
+
 def hamming_distance(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the differing bits, row by row, of two (N, 16) uint8 arrays of codes: (N,) int64, 0 to 128."""
     check_codes(left)

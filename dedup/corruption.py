@@ -52,7 +52,10 @@ def add_noise(pictures: Tensor, masked: float, noise_std: float, generator: torc
 
 
 def make_near_duplicates(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Corrupt as the web does: crop, frame, caption, tone, grey, blur and noise, each with a chance of its own.
+    """Corrupt as the web does, each change with a chance of its own.
+
+    Cropped, stretched or zoomed out of; framed; captioned; marked across the middle; retoned, filtered, grey; softened;
+    noisy.
 
     Args:
         pictures: (B, 3, 32, 32) in [0, 1].
@@ -65,53 +68,77 @@ def make_near_duplicates(pictures: Tensor, generator: torch.Generator) -> Tensor
     pictures = _reframe(pictures, draws)
     pictures = _frame(pictures, draws)
     pictures = _caption(pictures, draws)
+    pictures = _mark(pictures, draws)
     pictures = _retone(pictures, draws)
     blurred = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    pictures = torch.lerp(pictures, blurred, draws.uniform(0, 1) * draws.chance(0.3))
+    pictures = torch.lerp(pictures, blurred, draws.uniform(0, 1) * draws.chance(0.1))
     noise = torch.randn(pictures.shape, generator=generator, device=pictures.device)
-    return (pictures + noise * (draws.uniform(0, 0.06) * draws.chance(0.5))).clamp(0, 1)
+    return (pictures + noise * (draws.uniform(0, 0.04) * draws.chance(0.1))).clamp(0, 1)
 
 
 def _reframe(pictures: Tensor, draws: _Draws) -> Tensor:
-    """Cut up to 24% of either side away, anywhere (two cropped copies differ by so much), or zoom out a little."""
-    cut = (draws.uniform(0, 0.24) * draws.chance(0.8)).flatten()
-    shift = draws.uniform(-1, 1, 2) * cut[:, None]
-    aspect = draws.uniform(-0.03, 0.03).flatten() * (cut > 0)
-    outwards = draws.chance(0.4).flatten()
+    """Cut up to a sixth of either side away, mostly towards a corner, or zoom out a little; stretch some by 3%."""
+    cut = (draws.uniform(0, 0.16) * draws.chance(0.9)).flatten()
+    place = draws.uniform(-1, 1, 2)
+    towards_corner = place.sign() * place.abs().sqrt()
+    shift = torch.where(draws.chance(0.7).view(-1, 1), towards_corner, place) * cut[:, None]
+    stretch = (draws.uniform(-0.03, 0.03) * draws.chance(0.5)).flatten()
+    outwards = draws.chance(0.08).flatten()
     affine = torch.zeros(len(pictures), 2, 3, device=pictures.device)
-    affine[:, 0, 0] = torch.where(outwards, 1 + 0.6 * cut, (1 - cut) * (1 + aspect))
-    affine[:, 1, 1] = torch.where(outwards, 1 + 0.6 * cut, (1 - cut) * (1 - aspect))
-    affine[:, :, 2] = shift
+    affine[:, 0, 0] = torch.where(outwards, 1 + 0.5 * cut, (1 - cut) * (1 + stretch))
+    affine[:, 1, 1] = torch.where(outwards, 1 + 0.5 * cut, (1 - cut) * (1 - stretch))
+    affine[:, :, 2] = torch.where(outwards[:, None], 0.3 * shift, shift)
     grid = functional.affine_grid(affine, list(pictures.shape), align_corners=False)
     return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def _frame(pictures: Tensor, draws: _Draws) -> Tensor:
-    """Paint a black or white frame of 1 to 3 pixels over two or all four edges of some pictures."""
+    """Paint a black or white frame of half a pixel to 2.5 over two or all four edges of some pictures."""
     place = torch.arange(SIDE, device=pictures.device)
-    in_edge = torch.minimum(place, SIDE - 1 - place) < draws.whole(1, 3)
-    rows, columns = in_edge.view(-1, 1, SIDE, 1) & draws.chance(0.7), in_edge.view(-1, 1, 1, SIDE) & draws.chance(0.7)
-    return torch.where((rows | columns) & draws.chance(0.15), draws.uniform(0, 1).round(), pictures)
+    covered = (draws.uniform(0.5, 2.5) - torch.minimum(place, SIDE - 1 - place)).clamp(0, 1)
+    rows = covered.view(-1, 1, SIDE, 1) * draws.chance(0.8)
+    columns = covered.view(-1, 1, 1, SIDE) * draws.chance(0.8)
+    return _paint(pictures, torch.maximum(rows, columns) * draws.chance(0.07), draws)
 
 
 def _caption(pictures: Tensor, draws: _Draws) -> Tensor:
-    """Write a line of black or white specks, as small type looks at this size, over some pictures."""
-    place = torch.arange(SIDE, device=pictures.device)
-    top, left = draws.whole(0, SIDE - 3), draws.whole(0, 20)
-    rows = (place.view(1, 1, SIDE, 1) - top).clamp(min=-1)
-    columns = place.view(1, 1, 1, SIDE) - left
-    line = (rows >= 0) & (rows < draws.whole(2, 4)) & (columns >= 0) & (columns < draws.whole(8, 28))
-    specks = draws.uniform(0, 1, 1, SIDE, SIDE) > 0.5
-    ink = draws.uniform(0, 1).round()
-    return torch.where(line & specks & draws.chance(0.2), pictures + 0.8 * (ink - pictures), pictures)
+    """Write a line of black or white type, from fine to bold, over some pictures, most at the bottom."""
+    height, width = draws.uniform(1.5, 5), draws.uniform(8, 30)
+    low, near_left = draws.chance(0.5), draws.chance(0.5)
+    top = torch.where(low, SIDE - height - draws.uniform(0, 3), draws.uniform(0, 1) * (SIDE - height))
+    left = torch.where(near_left, draws.uniform(0.5, 3), draws.uniform(0, 1) * (SIDE - width))
+    line = _inside(top, top + height).view(-1, 1, SIDE, 1) * _inside(left, left + width).view(-1, 1, 1, SIDE)
+    boldness, unevenness = draws.uniform(0.3, 1), draws.uniform(0, 1)
+    type_ = (boldness + draws.uniform(-0.5, 0.5, 1, SIDE, SIDE) * unevenness).clamp(0, 1)
+    return _paint(pictures, line * type_ * draws.chance(0.12), draws)
+
+
+def _mark(pictures: Tensor, draws: _Draws) -> Tensor:
+    """Lay a half transparent white or black mark across the middle of a few pictures."""
+    half = draws.uniform(1.5, 4)
+    middle = _inside(SIDE / 2 - half, SIDE / 2 + half).view(-1, 1, SIDE, 1)
+    strokes = draws.uniform(0.4, 1, 1, 1, SIDE) * draws.uniform(0.1, 0.6)
+    return _paint(pictures, middle * strokes * draws.chance(0.05), draws)
+
+
+def _inside(start: Tensor, stop: Tensor) -> Tensor:
+    """The share of each of 32 pixels in a row that lies between two places, (B, 1, 1, 1) each: (B, 1, 1, 32)."""
+    place = torch.arange(SIDE, device=start.device)
+    return (torch.minimum(stop, place + 1) - torch.maximum(start, place)).clamp(0, 1)
+
+
+def _paint(pictures: Tensor, cover: Tensor, draws: _Draws) -> Tensor:
+    """Cover pictures, so far as `cover` says, in black or white."""
+    return torch.lerp(pictures, draws.uniform(0, 1).round(), cover)
 
 
 def _retone(pictures: Tensor, draws: _Draws) -> Tensor:
-    """Change gamma, contrast and brightness, and drop the colours of half of the pictures."""
-    gamma = torch.where(draws.chance(0.5), draws.uniform(-0.6, 0.6).exp(), 1.0)
-    gain = torch.where(draws.chance(0.5), draws.uniform(0.7, 1.4), 1.0)
-    lift = draws.uniform(-0.15, 0.15) * (gain != 1)
-    pictures = (pictures.clamp(1e-4, 1).pow(gamma) * gain + lift).clamp(0, 1)
+    """Change gamma, contrast and brightness of a quarter of the pictures each, tint a few, and make some grey."""
+    gamma = torch.where(draws.chance(0.25), draws.uniform(-0.5, 0.5).exp(), 1.0)
+    gain = torch.where(draws.chance(0.25), draws.uniform(0.75, 1.35), 1.0)
+    lift = draws.uniform(-0.12, 0.12) * (gain != 1)
+    tint = torch.where(draws.chance(0.05), draws.uniform(0.6, 1.2, 3, 1, 1), 1.0)
+    pictures = ((pictures.clamp(1e-4, 1).pow(gamma) * gain + lift) * tint).clamp(0, 1)
     luma = pictures.new_tensor(_LUMA).view(1, 3, 1, 1)
     grey = (pictures * luma).sum(dim=1, keepdim=True)
-    return torch.where(draws.chance(0.5), grey, pictures)
+    return torch.where(draws.chance(0.2), grey, pictures)

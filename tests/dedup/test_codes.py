@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dedup.codes import code_words, flat_mask, hamming_distance
+from dedup.codes import code_words, flat_mask, hamming_distance, mirror_codes
 from tests.dedup.pictures import draw_scenes, shrink
 
 CODES = arrays.arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16)))
@@ -46,3 +46,11 @@ def test_distance_counts_differing_bits(codes: np.ndarray) -> None:
     other = codes[::-1]
     expected = (np.unpackbits(codes, axis=1) != np.unpackbits(other, axis=1)).sum(axis=1)
     assert hamming_distance(codes, np.ascontiguousarray(other)).tolist() == expected.tolist()
+
+
+@given(CODES)
+def test_mirroring_twice_is_no_change_and_mirroring_keeps_distances(codes: np.ndarray) -> None:
+    assert np.array_equal(mirror_codes(mirror_codes(codes)), codes)
+    assert [row.tobytes() for row in mirror_codes(codes)] == [row[8:].tobytes() + row[:8].tobytes() for row in codes]
+    other = np.ascontiguousarray(codes[::-1])
+    assert np.array_equal(hamming_distance(mirror_codes(codes), mirror_codes(other)), hamming_distance(codes, other))
