@@ -1,176 +1,165 @@
-"""Verification: pairs of thumbnails in, a score of how well one can be laid over the other out.
+"""Verification: pairs of thumbnails in, the calibrated log-odds that both show one picture out.
 
 Stands at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit semantic codes →
-duplicate groups → clean shards → DCGAN": what `dedup.match` proposes is decided here on the pictures themselves.
+duplicate groups → clean shards → DCGAN": what the search proposes is decided here on the pictures themselves.
 
-A crop or a frame moves every pixel, so the second picture is first laid over the first: a scale and a shift along each
-axis are fitted by the inverse compositional algorithm (Baker & Matthews, "Lucas-Kanade 20 Years On", IJCV 2004),
-coarse to fine. The score is then the correlation of the two after local contrast normalisation, which gives every
-part of the picture an equal say: plain correlation takes any two pictures of a pale sky over dark ground for one.
+A cascade: `glance` throws out most unrelated pairs on coarse pictures, `look_again` most of the others; for the rest an
+affine map is fitted (`dedup.verify_align`), two dozen figures are taken (`dedup.verify_evidence`), and a small
+perceptron weighs them. Its weights, ``verifier.safetensors``, come from ``python -m benchmarks.verifier --fit``, which
+plants near-duplicates and looks up the nearest unrelated pictures.
+
+A score is a function of the two pictures alone, bit for bit: neither their order nor the other pairs, the batches or
+the threads matter, as all sums are exact ones of whole numbers.
 """
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load
 from torch import Tensor
-from torch.nn import functional
 
 from dedup.codes import check_thumbnails, flat_mask
 from dedup.threads import run_batches
+from dedup.verify_align import brightness, fit_warps, glance, look_again
+from dedup.verify_evidence import NAMES, weigh_evidence
 
-# Captioned and framed copies keep 0.86 and more; 99.9% of the unlike pictures that codes propose stay below 0.75.
-THRESHOLD = 0.85
+# Natural log-odds. Of the candidates that codes propose among unrelated pictures, fewer than 1 in 10,000 reach it.
+THRESHOLD = 4.0
 
-_BATCH_PAIRS = 256  # so that the working arrays stay in a core's cache
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_STEPS = 4  # at 16x16 pixels, and again at 32x32
-_MAX_SCALE = 1.35  # two crops of a tenth on each side differ by 1.25
-_MAX_SHIFT = 0.35  # of the half side
-_EDGE = 0.875  # where a picture ends for the comparison, of its half side: frames are thin
-_MIN_OVERLAP = 0.4  # of the 32x32 places
-_SURE = 0.95  # pictures that agree so well as they lie need no fitting
-_HOPELESS = 0.7  # plain correlation, fitted at 16x16: the worst captioned or framed copies keep 0.8
-_NEIGHBOURHOOD = 7  # pixels, of the local normalisation
-_CONTRAST_FLOOR = 0.3  # local contrast, of the whole picture's, below which noise would be blown up
+_HOPELESS = 0.63  # correlation of slopes at a glance: fewer than 1 in 1,000 near-duplicates stay below
+_UNLIKE = 0.45  # correlation in detail, likewise
+_SURE = 0.97  # correlation in detail of pictures that need no further fitting
+_LOWEST, _EXAMINED_LOWEST = -20.0, -10.0  # between them are the scores of the hopeless, by the glance, and the flat
+_GLANCE_PAIRS, _EXAMINED_PAIRS = 128, 64  # at once, so that the working arrays stay in a core's cache
+_EVIDENCE_UNIT = 512  # whole-number levels of one standard deviation of a figure
+_WEIGHT_UNIT = 1024  # whole-number levels of a weight of 1
 
 
 def score_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Score how well the pictures of each pair agree once one is laid over the other.
+    """Score pairs of pictures by the log-odds that one is a near-duplicate of the other.
 
     Args:
         first: (P, 32, 32, 3) uint8 RGB.
         second: (P, 32, 32, 3) uint8 RGB, mirrored already where the pair is to be compared mirrored.
 
     Returns:
-        (P,) float32 from -1 to 1; -1 where one of the two is flat. Duplicates have at least `THRESHOLD`.
+        (P,) float32 from -20. Duplicates have at least `THRESHOLD`. Pairs that the first two looks decide have less
+        than -10, and so have pairs with a flat picture.
     """
     check_thumbnails(first)
     check_thumbnails(second)
     if len(first) != len(second):
         raise ValueError(f"{len(first)} first pictures but {len(second)} second ones")
-    scores = np.full(len(first), -1, np.float32)
-    textured = np.flatnonzero(~flat_mask(first) & ~flat_mask(second))
-
-    def work(batch: slice) -> None:
-        rows = textured[batch]
-        scores[rows] = _score(_grey(first[rows]), _grey(second[rows])).numpy()
-
-    run_batches(work, len(textured), _BATCH_PAIRS)
+    best, rows, evidence = gather_evidence(first, second)
+    scores = (_LOWEST + (_EXAMINED_LOWEST - _LOWEST) * best.clip(0)).astype(np.float32)
+    scores[rows] = score_evidence(evidence)
     return scores
 
 
-def _grey(thumbnails: NDArray[np.uint8]) -> Tensor:
-    """(B, 1, 32, 32) float32 luma in [0, 1]."""
-    pixels = torch.from_numpy(np.array(thumbnails)).float() / 255
-    return (pixels @ pixels.new_tensor(_LUMA)).unsqueeze(1)
+def gather_evidence(
+    first: NDArray[np.uint8], second: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Take the figures of `dedup.verify_evidence` of the pairs that pass the glance and the second look.
+
+    Args:
+        first: (P, 32, 32, 3) uint8 RGB.
+        second: the same.
+
+    Returns:
+        What the glance says of each pair, (P,), from -1 to 1, but 0 where a flat picture would pass; the rows of the
+        pairs that pass both, ascending, (E,); and their evidence, (E, len(NAMES)).
+    """
+    best, start = np.empty(len(first), np.float32), np.empty((len(first), 3))
+
+    def look(rows: slice) -> None:
+        score, placed = glance(*_in_order(first[rows], second[rows]))
+        best[rows], start[rows] = score.numpy(), placed.numpy()
+
+    run_batches(look, len(first), _GLANCE_PAIRS)
+    hopeful = np.flatnonzero(best >= _HOPELESS)
+    flat = flat_mask(first[hopeful]) | flat_mask(second[hopeful])
+    best[hopeful[flat]] = 0
+    hopeful = hopeful[~flat]
+    alike, warps = np.empty(len(hopeful)), np.empty((len(hopeful), 2, 3))
+
+    def look_closer(batch: slice) -> None:
+        one, other = _in_order(first[hopeful[batch]], second[hopeful[batch]])
+        correlation, warp = look_again(brightness(one), brightness(other), torch.from_numpy(start[hopeful[batch]]))
+        alike[batch], warps[batch] = correlation.numpy(), warp.numpy()
+
+    run_batches(look_closer, len(hopeful), _EXAMINED_PAIRS)
+    left = alike >= _UNLIKE
+    hopeful, alike, warps = hopeful[left], alike[left], warps[left]
+    evidence = np.empty((len(hopeful), len(NAMES)))
+
+    def examine(batch: slice) -> None:
+        one, other = _in_order(first[hopeful[batch]], second[hopeful[batch]])
+        warp, doubtful = torch.from_numpy(warps[batch]), torch.from_numpy(alike[batch] < _SURE)
+        if doubtful.any():
+            warp[doubtful] = fit_warps(brightness(one[doubtful]), brightness(other[doubtful]), warp[doubtful])
+        evidence[batch] = weigh_evidence(one, other, warp).numpy()
+
+    run_batches(examine, len(hopeful), _EXAMINED_PAIRS)
+    return best, hopeful, evidence
 
 
-def _score(first: Tensor, second: Tensor) -> Tensor:
-    """Compare pictures as they lie, then align and compare again those that this leaves in doubt: (B,)."""
-    # Columns: scale x, scale y, shift x, shift y of the place in `second` that lies under a place in `first`.
-    warp = first.new_tensor([1.0, 1.0, 0.0, 0.0]).repeat(len(first), 1)
-    fine_first, fine_second = _soften(first), _soften(second)
-    scores = _similarity(fine_first, fine_second, warp)
-    doubtful = (scores < _SURE).nonzero().squeeze(1)
-    coarse_first, coarse_second = (
-        _soften(functional.avg_pool2d(pictures[doubtful], 2)) for pictures in (first, second)
-    )
-    warp, agreement = _align(coarse_first, coarse_second, warp[doubtful])
-    hopeful = agreement >= _HOPELESS
-    doubtful, warp = doubtful[hopeful], warp[hopeful]
-    warp, _ = _align(fine_first[doubtful], fine_second[doubtful], warp)
-    aligned = _similarity(fine_first[doubtful], fine_second[doubtful], warp)
-    scores[doubtful] = torch.maximum(scores[doubtful], aligned)
-    return scores
+def score_evidence(evidence: NDArray[np.float64], net: Mapping[str, Tensor] | None = None) -> NDArray[np.float32]:
+    """Weigh evidence to log-odds, by sums of whole numbers.
+
+    Args:
+        evidence: (E, len(NAMES)) float64.
+        net: of `quantise_net`; None: the one that the package ships.
+
+    Returns:
+        (E,) float32.
+    """
+    net = {name: tensor.double() for name, tensor in (_load_net() if net is None else net).items()}
+    units = (torch.from_numpy(evidence) - net["centre"]) / net["spread"]
+    levels = (units.clamp(-5, 5) * _EVIDENCE_UNIT).round()
+    hidden = ((levels @ net["weight"] + net["bias"]).clamp(min=0) / _WEIGHT_UNIT).round()
+    odds = (hidden @ net["out"] + net["offset"]) / (_EVIDENCE_UNIT * _WEIGHT_UNIT)
+    return odds.clamp(min=_EXAMINED_LOWEST).float().numpy()
 
 
-def _soften(pictures: Tensor) -> Tensor:
-    """Blur by the kernel 1 2 1, so that gradients reach further than one pixel."""
-    padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
-    rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
-    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
+def quantise_net(
+    centre: Tensor, spread: Tensor, weight: Tensor, bias: Tensor, out: Tensor, offset: Tensor
+) -> dict[str, Tensor]:
+    """A perceptron on standardised evidence, (evidence - centre) / spread, with its weights as whole numbers."""
+    return {
+        "centre": centre,
+        "spread": spread,
+        "weight": (weight * _WEIGHT_UNIT).round().int(),
+        "bias": (bias * _EVIDENCE_UNIT * _WEIGHT_UNIT).round().int(),
+        "out": (out * _WEIGHT_UNIT).round().int(),
+        "offset": (offset * _EVIDENCE_UNIT * _WEIGHT_UNIT).round().int(),
+    }
 
 
-def _places(side: int) -> Tensor:
-    """Pixel centres along a side, from -1 to 1."""
-    return (torch.arange(side, dtype=torch.float32) * 2 + 1) / side - 1
+def net_sha256() -> str:
+    """SHA-256 (hex) of the weights that ship: scores of other weights do not compare."""
+    return hashlib.sha256(_read_net()).hexdigest()
 
 
-def _lay(second: Tensor, warp: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw `second` where it lies over `first`: (B, 1, S, S), and as much of 1.0 where both are inside, else 0.0."""
-    side = second.shape[-1]
-    place = _places(side)
-    x = place * warp[:, 0:1] + warp[:, 2:3]
-    y = place * warp[:, 1:2] + warp[:, 3:4]
-    grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=3)
-    drawn = functional.grid_sample(second, grid, padding_mode="border", align_corners=False)
-    across, down = ((along.abs() <= _EDGE) & (place.abs() <= _EDGE) for along in (x, y))
-    return drawn, (across[:, None, None, :] & down[:, None, :, None]).float()
+def _read_net() -> bytes:
+    return files("dedup").joinpath("verifier.safetensors").read_bytes()
 
 
-def _standardise(pictures: Tensor, inside: Tensor) -> Tensor:
-    """Bring each picture to mean 0 and standard deviation 1 over its inside, and to 0 outside."""
-    count = inside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    centred = (pictures - (pictures * inside).sum(dim=(2, 3), keepdim=True) / count) * inside
-    std = (centred.square().sum(dim=(2, 3), keepdim=True) / count).sqrt()
-    return centred / std.clamp(min=1e-6)
+@cache
+def _load_net() -> dict[str, Tensor]:
+    return load(_read_net())
 
 
-def _normalise_locally(pictures: Tensor, inside: Tensor) -> Tensor:
-    """Subtract the mean around each place and divide by the contrast around it; 0 outside."""
-
-    pictures = _standardise(pictures, inside)
-    # A box filter as two products with a band matrix, which is several times faster than pooling.
-    place = torch.arange(pictures.shape[-1])
-    band = ((place - place[:, None]).abs() <= _NEIGHBOURHOOD // 2).float()
-    count = (band @ inside @ band).clamp(min=1)
-    mean = band @ pictures @ band / count
-    variance = (band @ pictures.square() @ band / count - mean.square()).clamp(min=0)
-    return (pictures - mean) * inside / (variance + _CONTRAST_FLOOR**2).sqrt()
-
-
-def _similarity(first: Tensor, second: Tensor, warp: Tensor) -> Tensor:
-    """Correlation of the locally normalised pictures where they overlap, 0 where that is too small: (B,)."""
-    drawn, inside = _lay(second, warp)
-    a, b = _normalise_locally(first, inside).flatten(1), _normalise_locally(drawn, inside).flatten(1)
-    correlation = functional.cosine_similarity(a, b, dim=1)
-    return torch.where(inside.mean(dim=(1, 2, 3)) >= _MIN_OVERLAP, correlation, 0)
-
-
-def _align(first: Tensor, second: Tensor, warp: Tensor) -> tuple[Tensor, Tensor]:
-    """Improve warps by Gauss-Newton steps: the best seen, (B, 4), and the plain correlation it reaches, (B,)."""
-    side = first.shape[-1]
-    place = _places(side)
-    padded = functional.pad(first, (1, 1, 1, 1), mode="replicate")
-    across = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (side / 4)
-    down = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (side / 4)
-    slopes = torch.stack([across * place, down * place[:, None], across, down], dim=1).flatten(2)
-    centred = first.flatten(1) - first.mean(dim=(1, 2, 3))[:, None]
-    slopes /= (centred.norm(dim=1) / side).clamp(min=1e-6)[:, None, None]
-    best, best_score = warp, warp.new_full((len(warp),), -2.0)
-    for step in range(_STEPS + 1):
-        drawn, inside = _lay(second, warp)
-        target, drawn = _standardise(first, inside), _standardise(drawn, inside)
-        count = inside.sum(dim=(1, 2, 3)).clamp(min=1)
-        score = (target * drawn).sum(dim=(1, 2, 3)) / count
-        better = (score > best_score) & (count >= _MIN_OVERLAP * side * side)
-        best, best_score = torch.where(better[:, None], warp, best), torch.where(better, score, best_score)
-        if step < _STEPS:
-            warp = _compose(warp, _gauss_newton(slopes * inside.flatten(2), (drawn - target).flatten(2)))
-    return best, best_score
-
-
-def _gauss_newton(slopes: Tensor, error: Tensor) -> Tensor:
-    """The change of the warp of `first`, (B, 4), that best explains the error, (B, 1, n); slightly damped."""
-    hessian = slopes @ slopes.transpose(1, 2)
-    damping = hessian.diagonal(dim1=1, dim2=2).mean(dim=1) * 0.01 + 1e-3
-    hessian = hessian + torch.eye(4) * damping[:, None, None]
-    change: Tensor = torch.linalg.solve(hessian, slopes @ error.transpose(1, 2))
-    return change.squeeze(2)
-
-
-def _compose(warp: Tensor, change: Tensor) -> Tensor:
-    """Put the inverse of a small warp of `first` before the present warp, within the limits."""
-    scale = warp[:, :2] / (1 + change[:, :2]).clamp(0.5, 2)
-    shift = warp[:, 2:] - scale * change[:, 2:]
-    return torch.cat([scale.clamp(1 / _MAX_SCALE, _MAX_SCALE), shift.clamp(-_MAX_SHIFT, _MAX_SHIFT)], dim=1)
+def _in_order(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Both pictures of each pair as float32, the one of smaller bytes first, so that a score has no direction."""
+    lesser, greater = first.copy(), second.copy()
+    bytes_first, bytes_second = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    at = (bytes_first != bytes_second).argmax(axis=1)
+    row = np.arange(len(first))
+    swapped = np.flatnonzero(bytes_first[row, at] > bytes_second[row, at])
+    lesser[swapped], greater[swapped] = second[swapped], first[swapped]
+    return torch.from_numpy(lesser).float(), torch.from_numpy(greater).float()
