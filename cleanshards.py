@@ -1,5 +1,8 @@
 """Command: ``cleanshards``, the commands of all packages under one name."""
 
+import dedup.against
+import dedup.audit
+import dedup.query
 import dedup.run
 import facescrape.run
 import pipelines.run
@@ -13,6 +16,9 @@ app.command("faces-demo")(facescrape.run.demo)
 app.command("faces-report")(facescrape.run.report)
 app.command("forget")(facescrape.run.forget)
 app.command("dedup")(dedup.run.main)
+app.command("against")(dedup.against.main)
+app.command("query")(dedup.query.main)
+app.command("audit")(dedup.audit.main)
 app.command("train", help=train.run.HELP)(train.run.main)
 
 

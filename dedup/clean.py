@@ -3,22 +3,22 @@
 Last arrow before training. Imports no torch: its workers start quickly.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import IntegrityError
+from dedup.images import ArrayShards, read_usable, read_usable_records
 from pipelines.images import decode, encode_preview
-from pipelines.manifest import Manifest
+from pipelines.manifest import Manifest, digest_of
 from pipelines.shards import ShardWriter
-from pipelines.sources import Source, Split
-from pipelines.stage import Task
+from pipelines.sources import Source, Split, digest_split
+from pipelines.stage import READ_IN_PARTS, Task
 
 PREVIEW_SIDE = 256
 PREVIEWS_SUFFIX = ".previews"
@@ -27,13 +27,12 @@ PREVIEWS = pa.schema([("key", pa.string()), ("jpeg", pa.binary())])
 
 @dataclass(frozen=True, slots=True)
 class _Payload:
-    """What one task needs: its split of the source, its rows, and where its images stand among all usable ones."""
+    """What one task needs: its split of the source, its rows, the images with duplicates among them, those shown."""
 
     split: Split
-    rows: Path
-    group_sizes: Path
-    first_image: int
-    exhibits: Path
+    thumbnails: Manifest
+    grouped: npt.NDArray[Any]
+    shown: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,60 +40,52 @@ class CleanStage:
     """Copies what is kept, split by split: ``NNNNN.tar``, ``NNNNN.parquet`` and ``NNNNN.previews``.
 
     ``.previews`` is a parquet of small JPEGs of the images that the report will show, kept or dropped, so that the
-    source need not be read a third time.
+    source need not be read a third time. A shard is written anew only where something in it changes.
     """
 
     name: ClassVar[str] = "clean"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    source: Source
+    source: Source = field(metadata=READ_IN_PARTS)
     shard_size: int | None = None
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One per split of the source; ``upstream`` is the thumbnails' and the groups' manifest."""
         thumbnails, groups = upstream
-        (group_sizes,), (exhibits,) = groups.paths("group_sizes.npy"), groups.paths("exhibits.parquet")
-        tasks, first_image = [], 0
+        grouped = np.load(groups.path("grouped.npy"))
+        shown = np.unique(pq.read_table(groups.path("exhibits.parquet"))["image"].to_numpy())
+        starts = ArrayShards(thumbnails, ".ids.npy").starts
+        tasks = []
         splits = self.source.splits(self.shard_size)
-        arrays, tables = thumbnails.paths(".npy"), thumbnails.paths(".parquet")
-        for shard, split, array, rows in zip(thumbnails.shards, splits, arrays, tables, strict=True):
-            tasks.append(Task(shard.name, _Payload(split, rows, group_sizes, first_image, exhibits)))
-            first_image += len(np.load(array, mmap_mode="r"))
+        for shard, split, start, end in zip(thumbnails.shards, splits, starts, starts[1:], strict=False):
+            first, last = np.searchsorted(grouped["number"], [start, end])
+            here = grouped[first:last].copy()
+            here["number"] -= start
+            places = shown[(shown >= start) & (shown < end)] - start
+            part = thumbnails.part(shard.name)
+            read = [digest_split(self.source, split), part.digest, here.tolist(), places.tolist()]
+            payload = _Payload(split, part, here, frozenset(places.tolist()))
+            tasks.append(Task(shard.name, payload, digest_of(read)))
         return tasks
 
     def run(self, task: Task, out: Path) -> int:
         """Copy one split's keepers."""
         payload: _Payload = task.payload
-        rows = iter(pq.read_table(payload.rows).to_pylist())
-        group_sizes = np.load(payload.group_sizes, mmap_mode="r")
-        shown = set(pq.read_table(payload.exhibits)["key"].to_pylist())
+        rows = read_usable(payload.thumbnails.paths(".parquet")[0])
+        sizes = np.ones(rows.num_rows, np.int32)
+        sizes[payload.grouped["number"]] = payload.grouped["size"]
+        columns = [name for name in rows.column_names if name not in {"key", "reason"}]
+        known = rows.select(columns).to_pylist()
         previews = []
-        image = payload.first_image
         with ShardWriter(out, task.name) as shard:
-            for record in self.source.read(payload.split):
-                row = next(rows, None)
-                if row is None or hashlib.sha256(record.image).hexdigest() != row["sha256"]:
-                    raise self._has_changed(record.key)
-                if row.pop("reason") is not None:
-                    continue
-                group_size = int(group_sizes[image])
-                image += 1
-                if group_size:
-                    shard.add(record, **{**row, "source": self.source.name, "group_size": group_size})
-                if record.key in shown:
+            for place, record in read_usable_records(self.source, payload.split, payload.thumbnails):
+                if sizes[place]:
+                    shard.add(record, **known[place], group_size=int(sizes[place]))
+                if place in payload.shown:
                     previews.append({"key": record.key, "jpeg": encode_preview(decode(record.image), PREVIEW_SIDE)})
-        missing = next(rows, None)
-        if missing is not None:
-            raise self._has_changed(missing["key"])
         if previews:
             pq.write_table(pa.Table.from_pylist(previews, PREVIEWS), out / f"{task.name}{PREVIEWS_SUFFIX}")
         return shard.records
-
-    def _has_changed(self, key: str) -> IntegrityError:
-        return IntegrityError(
-            f"the source {self.source.name} changed while it was read (at key {key})",
-            hint="run the same command again when nothing writes to the source",
-        )
 
 
 def read_previews(clean: Manifest) -> dict[str, bytes]:

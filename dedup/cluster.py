@@ -22,11 +22,12 @@ class Groups:
 
     Attributes:
         keeper: int64 (N,): for each image the image that is kept for it; itself where it is kept.
-        split_off: how many images left the component that linked them because they do not verify against its keeper.
+        split_off: (image, keeper) of each image that left the component which linked it to that keeper, because it
+            does not verify against it.
     """
 
     keeper: Indices
-    split_off: int
+    split_off: tuple[tuple[int, int], ...]
 
     @property
     def dropped(self) -> Indices:
@@ -51,7 +52,7 @@ def group_pairs(a: Indices, b: Indices, rank: Indices, verify: Verify) -> Groups
         Groups: the same whatever the order of the pairs.
     """
     keeper = np.arange(len(rank), dtype=np.int64)
-    split_off = 0
+    split_off: list[tuple[int, int]] = []
     while len(a):
         members = np.unique(np.concatenate([a, b]))
         best = _best_of_component(members, a, b, rank)
@@ -64,10 +65,10 @@ def group_pairs(a: Indices, b: Indices, rank: Indices, verify: Verify) -> Groups
         # Only images that failed against their keeper go on, along the pairs among themselves.
         remains = np.zeros(len(rank), np.bool_)
         remains[others[~passed]] = True
-        split_off += int(np.count_nonzero(~passed))
+        split_off += zip(others[~passed].tolist(), keepers[~passed].tolist(), strict=True)
         among_them = remains[a] & remains[b]
         a, b = a[among_them], b[among_them]
-    return Groups(keeper, split_off)
+    return Groups(keeper, tuple(split_off))
 
 
 def _best_of_component(members: Indices, a: Indices, b: Indices, rank: Indices) -> Indices:

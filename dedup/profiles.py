@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dedup.autoencoder import DEFAULT, PAPER, EncoderConfig
+from dedup.encoder import DEFAULT, PAPER, EncoderConfig
 from pipelines.errors import ConfigError
 
 
@@ -16,11 +16,13 @@ class Matching:
         verified: whether a candidate must also pass on the thumbnails, and mirrored pictures are looked for.
         chance_pairs: unrelated candidates per image that are worth verifying; the radius shrinks in a set so large
             that chance would bring more. None: the radius stays.
+        chance_pairs_in_all: what is worth verifying of a set however small.
     """
 
     radius: int
     verified: bool
     chance_pairs: float | None = None
+    chance_pairs_in_all: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.radius <= 64:
@@ -40,7 +42,9 @@ PROFILES: Mapping[str, Profile] = {
     # The paper's section 4.1.1 to the letter: a duplicate is what has the same 128-bit code.
     "paper": Profile("paper", PAPER, Matching(radius=0, verified=False)),
     # The same net and codes; trained on the family of near-duplicates, searched in a radius, verified on thumbnails.
-    "default": Profile("default", DEFAULT, Matching(radius=24, verified=True, chance_pairs=4.0)),
+    "default": Profile(
+        "default", DEFAULT, Matching(radius=48, verified=True, chance_pairs=6.0, chance_pairs_in_all=300_000)
+    ),
 }
 
 

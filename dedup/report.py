@@ -5,7 +5,6 @@ The accounts balance or there is no report: read = kept + dropped + rejected.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,48 +15,42 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
+from dedup.calibration.curve import draw_curve
 from dedup.clean import read_previews
-from dedup.thumbnails import ArrayShards, read_rows
+from dedup.images import ArrayShards, read_usable
 from dedup.truth import Truth, Verdict, judge
 from pipelines import page
 from pipelines.errors import IntegrityError
 from pipelines.images import THUMBNAIL_SIZE, encode_preview
-from pipelines.manifest import Manifest, write_atomically
+from pipelines.manifest import Manifest
 from pipelines.stage import busy_seconds
+from pipelines.store import Folder, hash_file, open_root
 
 ACROSS_SHOWN = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The manifests of one finished run."""
-
-    thumbnails: Manifest
-    encoder: Manifest
-    codes: Manifest
-    pairs: Manifest
-    groups: Manifest
-    clean: Manifest
+Finished = Mapping[str, Manifest]  # stage name → manifest
 
 
 def make_report(
-    dataset: str, source: str, profile: str, finished: Finished, truth: Truth | None = None
+    dataset: str, source: str, profile: str, finished: Finished, root: Folder | Path, truth: Truth | None = None
 ) -> dict[str, Any]:
     """Count everything, from the tables and not from memory.
 
     Returns:
-        The content of ``report.json``: dataset, source, profile, radius, candidates, read, kept, dropped, rejected,
-        groups, flat, split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder_sha256,
-        fingerprint, version and, with a truth table, truth.
+        The content of ``report.json``: dataset, source, profile, radius, searched, candidates, read, kept, dropped,
+        rejected, groups, flat, split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s),
+        encoder (origin, fitted_to, sha256), fingerprint, version and, where they were asked for, calibration and truth.
 
     Raises:
         IntegrityError: the accounts do not balance.
     """
-    duplicates, rejected = read_duplicates(finished), pq.read_table(finished.groups.root / "rejected.parquet")
-    read = sum(pq.read_metadata(path).num_rows for path in finished.thumbnails.paths(".parquet"))
+    groups, thumbnails = finished["groups"], finished["thumbnails"]
+    duplicates, rejected = read_duplicates(finished), pq.read_table(groups.path("rejected.parquet"), columns=["reason"])
+    read = sum(pq.read_metadata(path).num_rows for path in thumbnails.paths(".parquet"))
     accounts = {
         "read": read,
-        "kept": finished.clean.records,
+        "kept": finished["clean"].records,
         "dropped": duplicates.num_rows,
         "rejected": rejected.num_rows,
     }
@@ -65,61 +58,68 @@ def make_report(
         raise IntegrityError(
             f"the accounts of {dataset} do not balance: {accounts}", hint="please report this with the command"
         )
-    root = finished.clean.root.parent
+    encoder = finished["encoder"]
     report = {
         "dataset": dataset,
         "source": source,
         "profile": profile,
-        **json.loads((finished.pairs.root / "search.json").read_bytes()),
+        **_read_json(finished["search"], "search.json"),
+        "candidates": finished["candidates"].records,
         **accounts,
-        **json.loads((finished.groups.root / "summary.json").read_bytes()),
+        **_read_json(groups, "summary.json"),
         "rejected_by_reason": _count(rejected["reason"]),
         "dropped_by_rule": _count(duplicates["rule"]),
-        "stages": {manifest.stage: _speed(root, manifest.stage, read) for manifest in _in_order(finished)},
-        "encoder_sha256": finished.encoder.shards[0].files[0].sha256,
-        "fingerprint": finished.clean.fingerprint,
+        "stages": {stage: _speed(root, stage, read) for stage in finished},
+        "encoder": {
+            **_read_json(encoder, "encoder.json"),
+            "sha256": hash_file(encoder.path("encoder.safetensors")),
+        },
+        "fingerprint": finished["clean"].fingerprint,
         "version": version("cleanshards"),
     }
+    if "calibration" in finished:
+        report["calibration"] = _read_json(finished["search"], "calibration.json")
     if truth is not None:
         kept_for = dict(zip(duplicates["key"].to_pylist(), duplicates["kept_key"].to_pylist(), strict=True))
         report["truth"] = _describe(judge(truth, kept_for))
     return report
 
 
-def write_report(report: Mapping[str, Any], finished: Finished, root: Path) -> None:
+def write_report(report: Mapping[str, Any], finished: Finished, root: Folder | Path) -> None:
     """Write ``report.json`` and ``report/index.html`` below the data set's folder."""
-    (root / "report").mkdir(exist_ok=True)
-    write_atomically(root / "report" / "index.html", render_page(report, finished).encode())
-    write_atomically(root / "report.json", json.dumps(report, indent=1).encode())
+    folder = open_root(root)
+    (folder / "report").write("index.html", render_page(report, finished).encode())
+    folder.write("report.json", json.dumps(report, indent=1).encode())
 
 
 def read_duplicates(finished: Finished) -> pa.Table:
-    """The table of dropped images: key, kept_key, group, distance, rule."""
-    return pq.read_table(finished.groups.root / "duplicates.parquet")
+    """The table of dropped images: columns `dedup.stages.grouping.DUPLICATES`."""
+    return pq.read_table(finished["groups"].path("duplicates.parquet"))
 
 
 def render_page(report: Mapping[str, Any], finished: Finished) -> str:
     """The report as one HTML page that needs nothing beside itself."""
     duplicates = read_duplicates(finished)
     pictures = _Pictures(finished, duplicates)
-    exhibits = pq.read_table(finished.groups.root / "exhibits.parquet").to_pylist()
-    shown: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    exhibits = pq.read_table(finished["groups"].path("exhibits.parquet")).to_pylist()
+    shown: dict[str, dict[int, list[dict[str, Any]]]] = {"pair": {}, "group": {}, "split": {}}
     for row in exhibits:
-        shown.setdefault((row["section"], row["number"]), []).append(pictures.show(row["key"]))
+        shown[row["section"]].setdefault(row["place"], []).append(pictures.show(row["key"]))
     groups = [
         {"pictures": items, "more": pictures.group_sizes[items[0]["key"]] - len(items)}
-        for (section, _), items in shown.items()
-        if section == "group"
+        for items in shown["group"].values()
     ]
     across = [[pictures.show(kept), pictures.show(key)] for key, kept in _across(report)[:ACROSS_SHOWN]]
     return page.render_page(
         "dedup",
         "report.html.jinja",
-        report={"truth": None, **report},
+        report={"truth": None, "calibration": None, **report},
         histogram=draw_histogram(duplicates["distance"].to_numpy()),
-        pairs=[items for (section, _), items in shown.items() if section == "pair"],
+        pairs=list(shown["pair"].values()),
+        splits=list(shown["split"].values()),
         groups=groups,
         across=across,
+        curve=draw_curve(report["calibration"]) if "calibration" in report else None,
     )
 
 
@@ -128,27 +128,31 @@ class _Pictures:
 
     def __init__(self, finished: Finished, duplicates: pa.Table) -> None:
         self._finished = finished
-        self._previews = read_previews(finished.clean)
-        self._dropped = {row["key"]: row for row in duplicates.to_pylist()}
+        self._previews = read_previews(finished["clean"])
+        self._duplicates = duplicates
         sizes = pc.value_counts(duplicates["kept_key"])
         self.group_sizes = {str(row["values"]): int(row["counts"]) + 1 for row in sizes.to_pylist()}
 
     def show(self, key: str) -> dict[str, Any]:
-        row = self._dropped.get(key)
-        if row is None:
-            role, note = "kept", f"group of {self.group_sizes.get(key, 1)}"
+        rows = self._duplicates.filter(pc.equal(self._duplicates["key"], key)).to_pylist()
+        if rows:
+            role, note = "dropped", f"{rows[0]['rule'].replace('_', ' ')}, {rows[0]['distance']} bits"
+        elif key in self.group_sizes:
+            role, note = "kept", f"group of {self.group_sizes[key]}"
         else:
-            role, note = "dropped", f"{row['rule'].replace('_', ' ')}, {row['distance']} bits"
+            role, note = "kept", "no duplicates"
         preview = self._previews.get(key)
         uri = page.data_uri(preview or self._thumbnail(key))
         return {"key": key, "role": role, "note": note, "uri": uri, "is_thumbnail": preview is None}
 
     def _thumbnail(self, key: str) -> bytes:
-        rows = read_rows(self._finished.thumbnails, ["key", "reason"])
-        usable = rows.filter(pc.is_null(rows["reason"]))
-        index = pc.index(usable["key"], key).as_py()
-        (thumbnail,) = ArrayShards(self._finished.thumbnails).take(np.array([index]))
-        return encode_preview(thumbnail, THUMBNAIL_SIZE)
+        thumbnails = self._finished["thumbnails"]
+        for part in thumbnails.parts():
+            place = pc.index(read_usable(part.paths(".parquet")[0], ["key"])["key"], key).as_py()
+            if place >= 0:
+                (thumbnail,) = ArrayShards(part, ".thumbnails.npy").take(np.array([place]))
+                return encode_preview(thumbnail, THUMBNAIL_SIZE)
+        raise KeyError(key)
 
 
 def draw_histogram(distances: Sequence[int] | np.ndarray[Any, Any]) -> Markup:
@@ -170,8 +174,9 @@ def draw_histogram(distances: Sequence[int] | np.ndarray[Any, Any]) -> Markup:
     return Markup(svg)
 
 
-def _in_order(finished: Finished) -> list[Manifest]:
-    return [finished.thumbnails, finished.encoder, finished.codes, finished.pairs, finished.groups, finished.clean]
+def _read_json(manifest: Manifest, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(manifest.path(name).read_bytes())
+    return content
 
 
 def _count(column: pa.ChunkedArray) -> dict[str, int]:
@@ -180,7 +185,7 @@ def _count(column: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _speed(root: Path, stage: str, images: int) -> dict[str, float]:
+def _speed(root: Folder | Path, stage: str, images: int) -> dict[str, float]:
     seconds = busy_seconds(root, stage)
     return {"seconds": round(seconds, 3), "images_per_s": round(images / max(seconds, 1e-9), 1)}
 

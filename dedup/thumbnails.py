@@ -5,20 +5,20 @@ First arrow of "source → thumbnails → codes → groups → clean shards". Im
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dedup.images import save_array
 from pipelines.images import THUMBNAIL_SIZE, ImageRejected, make_thumbnail
 from pipelines.manifest import Manifest
-from pipelines.sources import Source
-from pipelines.stage import Task
+from pipelines.sources import Source, digest_split
+from pipelines.stage import READ_IN_PARTS, Task
 
 SHAPE = (THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
 
@@ -26,6 +26,7 @@ SHAPE = (THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
 ROWS = pa.schema(
     [
         ("key", pa.string()),
+        ("source", pa.string()),
         ("format", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -38,27 +39,35 @@ ROWS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailStage:
-    """Decodes every record once: ``NNNNN.npy``, uint8 (n, 32, 32, 3), and ``NNNNN.parquet`` with columns `ROWS`."""
+    """Decodes every record once.
+
+    Per split: ``NNNNN.thumbnails.npy``, uint8 (n, 32, 32, 3); ``NNNNN.ids.npy``, uint64 (n,), the first eight bytes of
+    each image's SHA-256; and ``NNNNN.parquet`` with columns `ROWS`. A split that stays as it is is not read again when
+    the source grows.
+    """
 
     name: ClassVar[str] = "thumbnails"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    source: Source
+    source: Source = field(metadata=READ_IN_PARTS)
     shard_size: int | None = None
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One per split of the source."""
-        return [Task(f"{index:05d}", split) for index, split in enumerate(self.source.splits(self.shard_size))]
+        splits = self.source.splits(self.shard_size)
+        return [Task(f"{index:05d}", split, digest_split(self.source, split)) for index, split in enumerate(splits)]
 
     def run(self, task: Task, out: Path) -> int:
         """Decode one split."""
         cv2.setNumThreads(1)  # the parallelism is in the tasks
-        rows, thumbnails = [], []
+        rows, thumbnails, ids = [], [], []
         for record in self.source.read(task.payload):
+            sha256 = hashlib.sha256(record.image)
             row = {
                 "key": record.key,
+                "source": task.payload.source or self.source.name,
                 "size_bytes": len(record.image),
-                "sha256": hashlib.sha256(record.image).hexdigest(),
+                "sha256": sha256.hexdigest(),
             }
             try:
                 header, thumbnail = make_thumbnail(record.image)
@@ -66,50 +75,10 @@ class ThumbnailStage:
                 rows.append({**row, "reason": rejected.reason.value})
                 continue
             thumbnails.append(thumbnail)
+            ids.append(int.from_bytes(sha256.digest()[:8], "big"))
             rows.append({**row, "format": header.format, "width": header.width, "height": header.height})
-        save_array(out / f"{task.name}.npy", np.stack(thumbnails) if thumbnails else np.empty((0, *SHAPE), np.uint8))
+        pixels = np.stack(thumbnails) if thumbnails else np.empty((0, *SHAPE), np.uint8)
+        save_array(out / f"{task.name}.thumbnails.npy", pixels)
+        save_array(out / f"{task.name}.ids.npy", np.array(ids, np.uint64))
         pq.write_table(pa.Table.from_pylist(rows, ROWS), out / f"{task.name}.parquet")
         return len(rows)
-
-
-def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
-    """Write ``.npy`` such that a full disk raises the system's own error, which `numpy.save` hides."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(np.ascontiguousarray(array).data)
-
-
-class ArrayShards:
-    """The ``.npy`` shards of a stage as one array along the first axis, memory-mapped, never loaded whole."""
-
-    def __init__(self, manifest: Manifest, suffix: str = ".npy") -> None:
-        self._parts = [_map_array(path) for path in manifest.paths(suffix)]
-        self.starts = np.cumsum([0, *(len(part) for part in self._parts)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Rows at ``indices``, in their order, as an array in memory."""
-        first = self._parts[0]
-        rows = np.empty((len(indices), *first.shape[1:]), first.dtype)
-        order = np.argsort(indices, kind="stable")
-        bounds = np.searchsorted(indices[order], self.starts)
-        for part, start, begin, end in zip(self._parts, self.starts, bounds, bounds[1:], strict=False):
-            where = order[begin:end]
-            rows[where] = part[indices[where] - start]
-        return rows
-
-    def load(self) -> npt.NDArray[np.uint8]:
-        """All rows in memory: for codes, not for thumbnails."""
-        return np.concatenate(self._parts)
-
-
-def _map_array(path: Path) -> npt.NDArray[np.uint8]:
-    array: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return array
-
-
-def read_rows(manifest: Manifest, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of all shards of a finished `ThumbnailStage`, in the source's order."""
-    return pa.concat_tables([pq.read_table(path, columns=columns) for path in manifest.paths(".parquet")])

@@ -22,6 +22,7 @@ from pipelines.manifest import Manifest
 from pipelines.record import Record
 from pipelines.sources import Source
 from pipelines.stage import Task, dataset_lock, run_stage
+from pipelines.store import open_root
 
 TESTS = Path(__file__).parent
 
@@ -143,18 +144,18 @@ class SumNumbers:
     version: ClassVar[int] = 1
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
-        return [Task("sum", upstream[0].paths(".txt"))]
+        return [Task("sum", upstream[0])]
 
     def run(self, task: Task, out: Path) -> int:
-        (out / "sum.txt").write_text(str(sum(int(path.read_text()) for path in task.payload)))
+        (out / "sum.txt").write_text(str(sum(int(path.read_text()) for path in task.payload.paths(".txt"))))
         return 1
 
 
 def make_numbers(root: str, workers: str) -> None:
     """What a test's subprocess does, to be killed at any instant."""
-    with dataset_lock(Path(root), "make numbers"):
+    with dataset_lock(open_root(root), "make numbers"):
         print("begun", flush=True)
-        run_stage(SLOW_NUMBERS, [], Path(root), LocalExecutor(int(workers)))
+        run_stage(SLOW_NUMBERS, [], open_root(root), LocalExecutor(int(workers)))
 
 
 SLOW_NUMBERS = WriteNumbers(count=14, pause_s=0.01)

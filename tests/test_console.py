@@ -10,7 +10,8 @@ import cleanshards
 def test_console_script_offers_every_command() -> None:
     commands = get_command(cleanshards.app).commands  # type: ignore[attr-defined]
     assert set(commands) == {
-        *("list", "download", "verify", "faces", "faces-demo", "faces-report", "forget", "dedup", "train")
+        *("list", "download", "verify", "faces", "faces-demo", "faces-report", "forget", "dedup", "against", "query"),
+        *("audit", "train"),
     }
 
 

@@ -8,6 +8,9 @@ import pytest
 import typer
 from typer.main import get_command
 
+import dedup.against
+import dedup.audit
+import dedup.query
 import dedup.run
 import facescrape.run
 import pipelines.run
@@ -18,6 +21,9 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSIT
 APPS: dict[str, typer.Typer] = {
     "pipelines.run": pipelines.run.app,
     "dedup.run": dedup.run.app,
+    "dedup.against": dedup.against.app,
+    "dedup.query": dedup.query.app,
+    "dedup.audit": dedup.audit.app,
     "facescrape.run": facescrape.run.app,
     "train.run": train.run.app,
 }
@@ -31,7 +37,10 @@ def shown(pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 @pytest.mark.parametrize(
     ("page", "module", "words"),
-    [(page, match[1], match[2].split()) for page, match in shown(r"python -m (\w+\.run)([^`\n|#]*)")],
+    [
+        (page, match[1], match[2].split())
+        for page, match in shown(r"python -m (\w+\.(?:run|against|query|audit))([^`\n|#]*)")
+    ],
 )
 def test_shown_commands_exist(page: str, module: str, words: list[str]) -> None:
     command = get_command(APPS[module])

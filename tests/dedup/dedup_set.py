@@ -14,8 +14,6 @@ from PIL import Image, ImageEnhance
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURES = 40
-# Enough that copies get equal or near codes; a test of the plumbing needs no better encoder.
-STEPS = 30
 
 
 def picture(seed: int) -> Image.Image:
@@ -75,11 +73,11 @@ def write_planted_set(folder: Path) -> PlantedSet:
     return PlantedSet(folder / "set_lmdb", folder / "truth.csv", values, truth)
 
 
-def start(data_root: Path, source: Path, *options: str) -> subprocess.Popen[str]:
-    """``python -m dedup.run set`` in a process group of its own."""
-    command = [sys.executable, "-m", "dedup.run", "set", "--source", f"lmdb:{source}", "--data-root", str(data_root)]
+def start(data_root: Path | str, source: Path | None, *options: str) -> subprocess.Popen[str]:
+    """``python -m dedup.run set``; None: ``options`` give the source."""
+    command = [sys.executable, "-m", "dedup.run", "set", "--data-root", str(data_root), "--shard-size", "8"]
     return subprocess.Popen(
-        [*command, "--steps", str(STEPS), "--shard-size", "8", *options],
+        [*command, *(["--source", f"lmdb:{source}"] if source else []), *options],
         cwd=REPOSITORY,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
         stdout=subprocess.PIPE,
@@ -93,7 +91,7 @@ def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run(data_root: Path, source: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run(data_root: Path | str, source: Path | None, *options: str) -> subprocess.CompletedProcess[str]:
     return finish(start(data_root, source, *options))
 
 

@@ -30,7 +30,7 @@ def test_lowest_rank_is_kept_and_sizes_count_the_group() -> None:
 def test_far_end_of_a_chain_is_no_duplicate_of_the_keeper() -> None:
     groups = group(3, [(0, 1), (1, 2)], rank=[0, 1, 2], alike={(0, 1), (1, 2)})
     assert groups.keeper.tolist() == [0, 0, 2]
-    assert groups.split_off == 1
+    assert groups.split_off == ((2, 0),)
 
 
 def test_what_is_split_off_forms_a_group_of_its_own() -> None:

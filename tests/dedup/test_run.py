@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from dedup_set import PlantedSet, finish, outputs_below, picture, run, start
+from dedup_set import PICTURES, PlantedSet, finish, outputs_below, picture, run, start
 
 from pipelines.images import decode
-from pipelines.manifest import Manifest, hash_file
+from pipelines.manifest import Manifest
 from pipelines.shards import read_shard
+from pipelines.store import hash_file
+
+STAGES = ["thumbnails", "encoder", "codes", "search", "candidates", "pairs", "groups", "clean"]
 
 
 def report_of(root: Path) -> dict[str, object]:
@@ -82,9 +85,13 @@ def test_keeper_is_the_largest_then_the_heaviest_then_the_first(clean_run: Path,
 
 def test_report_names_encoder_and_fingerprint(clean_run: Path) -> None:
     report = report_of(clean_run)
-    assert report["encoder_sha256"] == hash_file(clean_run / "encoder" / "encoder.safetensors")
+    assert report["encoder"] == {
+        "origin": "shipped",
+        "fitted_to": 0,
+        "sha256": hash_file(clean_run / "encoder" / "encoder.safetensors"),
+    }
     assert report["fingerprint"] == Manifest.load(clean_run / "clean").fingerprint
-    assert set(report["stages"]) == {"thumbnails", "encoder", "codes", "pairs", "groups", "clean"}  # type: ignore[call-overload]
+    assert list(report["stages"]) == STAGES  # type: ignore[call-overload]
 
 
 def test_every_manifest_after_the_encoder_says_which_it_was(clean_run: Path) -> None:
@@ -116,21 +123,21 @@ def test_a_second_run_does_nothing(copied_run: Path, planted: PlantedSet) -> Non
     result = run(copied_run.parent, planted.lmdb, "--truth", str(planted.truth))
     assert result.returncode == 0, result.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert result.stderr.count("done already") == 6
+    assert result.stderr.count("done already") == len(STAGES)
 
 
 def test_a_changed_option_runs_again_what_depends_on_it(copied_run: Path, planted: PlantedSet) -> None:
     def stamps(*stages: str) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for stage in stages for path in (copied_run / stage).glob("*.*")}
 
-    upstream, matched = stamps("thumbnails", "encoder", "codes"), stamps("pairs")
+    upstream, matched = stamps("thumbnails", "encoder", "codes"), stamps("candidates")
     plan = run(copied_run.parent, planted.lmdb, "--radius", "3", "--dry-run")
     assert "codes        done already" in plan.stdout
-    assert "pairs        would run 1 of 1 tasks" in plan.stdout
+    assert "search       would run 1 of 1 tasks" in plan.stdout
     assert run(copied_run.parent, planted.lmdb, "--radius", "3").returncode == 0
     assert stamps("thumbnails", "encoder", "codes") == upstream
-    assert stamps("pairs") != matched
-    assert run(copied_run.parent, planted.lmdb, "--seed", "1").returncode == 0
+    assert stamps("candidates") != matched
+    assert run(copied_run.parent, planted.lmdb, "--encoder", "fitted", "--steps", "5").returncode == 0
     assert stamps("thumbnails").items() <= upstream.items()
     assert not stamps("encoder").items() <= upstream.items()
 
@@ -139,9 +146,11 @@ def test_killed_at_any_instant_it_resumes_to_the_same_bytes(
     clean_run: Path, planted: PlantedSet, tmp_path: Path
 ) -> None:
     moments = random.Random(0)
-    for _ in range(6):
+    for stage in ("thumbnails", "codes", "candidates", "groups", "clean"):
         process = start(tmp_path, planted.lmdb, "--workers", "2", "--truth", str(planted.truth))
-        time.sleep(moments.uniform(2.0, 9.0))
+        while not (tmp_path / "set" / stage).exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         finish(process)
     result = run(tmp_path, planted.lmdb, "--workers", "2", "--truth", str(planted.truth))
@@ -153,8 +162,10 @@ def test_killed_at_any_instant_it_resumes_to_the_same_bytes(
 def test_a_second_run_at_once_fails_and_names_the_holder(planted: PlantedSet, tmp_path: Path) -> None:
     first = start(tmp_path, planted.lmdb)
     while not (tmp_path / "set" / ".lock-holder").exists() and first.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
     second = run(tmp_path, planted.lmdb)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert f"process {first.pid} since" in second.stderr
     assert finish(first).returncode == 0
@@ -163,7 +174,7 @@ def test_a_second_run_at_once_fails_and_names_the_holder(planted: PlantedSet, tm
 def test_ctrl_c_says_how_to_go_on(planted: PlantedSet, tmp_path: Path) -> None:
     process = start(tmp_path, planted.lmdb)
     while not (tmp_path / "set" / ".lock-holder").exists() and process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     result = finish(process)
     assert result.returncode == 130
@@ -181,6 +192,22 @@ def test_paper_profile_drops_equal_codes_alone(planted: PlantedSet, tmp_path: Pa
     assert report["truth"]["by_kind"]["exact"]["found"] == 5  # type: ignore[index]
 
 
+def test_calibration_measures_on_the_users_own_images(copied_run: Path, planted: PlantedSet) -> None:
+    result = run(copied_run.parent, planted.lmdb, "--calibrate", "--false-rate", "0.05")
+    assert result.returncode == 0, result.stderr
+    report = report_of(copied_run)
+    calibration = report["calibration"]
+    assert isinstance(calibration, dict)
+    assert calibration["false_rate"] == 0.05
+    assert calibration["radius"] == report["radius"]
+    assert calibration["sample"] == PICTURES + 20  # all that have a code: the set is smaller than a sample
+    assert calibration["planted"] == 13 * calibration["sample"]
+    assert f"calibration: {calibration['recall']:.1%} of {calibration['planted']:,} planted" in result.stdout
+    page = (copied_run / "report" / "index.html").read_text()
+    assert "Measured on this data" in page
+    assert "crop10" in page
+
+
 def test_dry_run_makes_nothing(planted: PlantedSet, tmp_path: Path) -> None:
     result = run(tmp_path, planted.lmdb, "--dry-run")
     assert result.returncode == 0
@@ -194,6 +221,10 @@ def test_dry_run_makes_nothing(planted: PlantedSet, tmp_path: Path) -> None:
         (["--source", "ftp:somewhere"], "names no source"),
         (["--source", "lmdb:/nowhere"], "no LMDB at /nowhere"),
         (["--profile", "best"], "there are paper, default"),
+        (["--keep", "nicest"], "--keep is 'nicest'"),
+        (["--prefer", "nobody"], "--prefer nobody is none of the sources"),
+        (["--encoder", "none"], "--encoder is 'none'"),
+        (["--profile", "paper", "--encoder", "shipped"], "no encoder of profile paper ships"),
         (["--profile", "paper", "--radius", "3"], "takes equal codes and no --radius"),
         (["--truth", "/nowhere.csv"], "no truth table at /nowhere.csv"),
         (["--wrong"], "No such option: --wrong"),
@@ -202,7 +233,7 @@ def test_dry_run_makes_nothing(planted: PlantedSet, tmp_path: Path) -> None:
 def test_wrong_options_get_one_line_and_a_hint(
     planted: PlantedSet, tmp_path: Path, options: list[str], says: str
 ) -> None:
-    result = run(tmp_path, planted.lmdb, *options)
+    result = run(tmp_path, None if "--source" in options else planted.lmdb, *options)
     assert result.returncode != 0
     assert says in result.stderr
     assert result.stderr.startswith("error: ")
@@ -213,7 +244,7 @@ def test_wrong_options_get_one_line_and_a_hint(
 def test_a_source_without_usable_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "page.jpg").write_bytes(b"<html>")
-    result = run(tmp_path, Path("unused"), "--source", f"folder:{tmp_path / 'images'}")
+    result = run(tmp_path, None, "--source", f"folder:{tmp_path / 'images'}")
     assert result.returncode == 1
     assert "no image of the source can be used" in result.stderr
 
@@ -244,7 +275,7 @@ def test_a_source_that_changed_between_the_passes_is_noticed(tmp_path: Path) -> 
     for seed in range(6):
         picture(seed).save(folder / f"{seed}.png")
     options = ("--source", f"folder:{folder}", "--data-root", str(tmp_path))
-    assert run(tmp_path, Path("unused"), *options).returncode == 0
+    assert run(tmp_path, None, *options).returncode == 0
     victim = folder / "3.png"
     stat = victim.stat()
     content = bytearray(victim.read_bytes())
@@ -252,20 +283,20 @@ def test_a_source_that_changed_between_the_passes_is_noticed(tmp_path: Path) -> 
     victim.write_bytes(content)
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     shutil.rmtree(tmp_path / "set" / "clean")
-    result = run(tmp_path, Path("unused"), *options)
+    result = run(tmp_path, None, *options)
     assert result.returncode == 1
     assert "the source folder:images changed while it was read (at key 3.png)" in result.stderr
 
 
 def test_results_are_not_taken_for_their_own_source(copied_run: Path) -> None:
-    result = run(copied_run.parent, Path("unused"), "--source", f"shards:{copied_run / 'clean'}")
+    result = run(copied_run.parent, None, "--source", f"shards:{copied_run / 'clean'}")
     assert result.returncode == 1
     assert "is what this run would write" in result.stderr
     assert Manifest.load(copied_run / "clean").records > 0
 
 
 def test_clean_shards_are_a_source_again_without_duplicates(copied_run: Path, tmp_path: Path) -> None:
-    result = run(tmp_path / "again", Path("unused"), "--source", f"shards:{copied_run / 'clean'}")
+    result = run(tmp_path / "again", None, "--source", f"shards:{copied_run / 'clean'}")
     assert result.returncode == 0, result.stderr
     report = report_of(tmp_path / "again" / "set")
     assert (report["dropped"], report["rejected"]) == (0, 0)
