@@ -36,7 +36,7 @@ faces: .venv/.ready  ## collect faces from the web and de-duplicate them: make f
 
 faces-demo: .venv/.ready  ## the same on rendered people, served by a replay of the web on this machine
 	$(RUN) -m facescrape.run demo
-	$(RUN) -m dedup.run faces_demo --steps 200  # enough for a hundred faces
+	$(RUN) -m dedup.run faces_demo
 	$(RUN) -m facescrape.run report --dataset faces_demo
 
 dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom
@@ -66,7 +66,8 @@ coverage: .venv/.ready  ## run the tests and show which lines they reach
 
 bench: .venv/.ready  ## print the tables of benchmarks/
 	$(RUN) -m benchmarks.ingest
-	$(RUN) -m benchmarks.match
+	$(RUN) -m benchmarks.scale --sizes 1000000 10000000
+	$(RUN) -m benchmarks.query
 	$(RUN) -m benchmarks.memory
 
 lock: .venv/.ready  ## resolve requirements.lock anew, for every platform
