@@ -64,7 +64,7 @@ def make_report(
         "source": source,
         "profile": profile,
         **_read_json(finished["search"], "search.json"),
-        "candidates": finished["candidates"].records,
+        "candidates": sum(json.loads(path.read_bytes()) for path in finished["pairs"].paths(".candidates.json")),
         **accounts,
         **_read_json(groups, "summary.json"),
         "rejected_by_reason": _count(rejected["reason"]),

@@ -3,10 +3,10 @@
 Serves `dedup.verify`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit
 semantic codes → duplicate groups → clean shards → DCGAN".
 
-`glance` compares the slopes of brightness of coarse cells at a few dozen scales and shifts, which throws out nearly all
-unrelated pairs. `fit_warps` refines what is left to an affine map by the inverse compositional algorithm (Baker &
-Matthews, "Lucas-Kanade 20 Years On", IJCV 2004), coarse to fine, on locally normalised pictures, with weights by which
-a caption does not count (ibid., part 2).
+`glance` compares the slopes of brightness of coarse cells at a few dozen scales and shifts, which throws out most
+unrelated pairs; `look_again` compares what is left in detail, and `fit_warps` fits an affine map to what passes. Both
+step by the inverse compositional algorithm (Baker & Matthews, "Lucas-Kanade 20 Years On", IJCV 2004), coarse to fine,
+on locally normalised pictures, with weights by which a caption does not count (ibid., part 2).
 
 Every sum here adds whole numbers that the floating-point type holds exactly, so no score depends on the order of
 additions: not on the other pairs of a batch, not on the number of threads, not on the library underneath.

@@ -1,5 +1,6 @@
 """Pairing: candidates in; those whose thumbnails show one picture, with their scores, out."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,13 @@ BLOCK = 8_192  # pairs scored at a time: two thumbnails each, 50 MB
 class PairStage:
     """Merges the candidates of all parts and keeps the duplicates: ``NNNNN.pairs.npy``, columns `dedup.pairs.PAIR`.
 
-    ``NNNNN`` numbers runs of images; a pair is in the run of its first image. Scores are remembered in the folder
+    ``NNNNN`` numbers runs of images; a pair is in the run of its first image. ``NNNNN.candidates.json`` says how many
+    candidates there were: several parts of a search may find the same pair. Scores are remembered in the folder
     ``verdicts``, so that a set that grows has just its new pairs scored.
     """
 
     name: ClassVar[str] = "pairs"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     verified: bool
     verdicts: Folder = field(metadata=WITHOUT_EFFECT)
@@ -48,6 +50,7 @@ class PairStage:
         thumbnails, codes, candidates, start = task.payload
         found = [as_pairs(rows) for rows in load_pairs(candidates.paths(".pairs.npy"))]
         pairs = pair_rows(merge_pairs(found, start, start + IMAGES_PER_TASK))
+        (out / f"{task.name}.candidates.json").write_text(json.dumps(len(pairs)))
         if self.verified:
             images = Images(thumbnails, codes)
             verdicts = Verdicts(self.verdicts, f"{task.name}.{self.net[:16]}")
