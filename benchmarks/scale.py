@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tables import console, print_machine, print_table
 from dedup.codes import mirror_codes
-from dedup.match import Pairs, SearchPart, SearchPlan, choose_radius, find_pairs, merge_pairs, plan_search, search_part
+from dedup.match import Pairs, SearchPart, SearchPlan, choose_radius, merge_pairs, plan_search, search_part
 
 Codes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -40,7 +39,6 @@ DIRECTIONS = 15
 CANDIDATES = 1.0  # unrelated pairs per image that the radius is chosen for
 MOST = 24
 BANDS = 3
-PEERS_AT, PEER_QUERIES = 1_000_000, 2_000
 MERGED_AT_A_TIME = 1 << 24
 MEGABYTE = 2**20
 
@@ -116,14 +114,19 @@ def run_part(folder: Path, plan: SearchPlan, part: SearchPart) -> None:
         np.save(f"{stem}.{name}.npy", getattr(pairs, name))
 
 
-def measure(size: int, radius: int | None, workers: int, folder: Path) -> Result:
-    """Write codes of one size, search them in processes of their own, and look for what was planted."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:  # whose memory is not the search's
+def prepare(size: int, radius: int | None, folder: Path) -> int:
+    """Write codes of one size, in a process whose memory is not the search's: the radius that they are searched at."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         pool.apply(write_codes, (folder, size))
         if radius is None:
-            radius = pool.apply(_choose_radius, (folder,))
+            radius = int(pool.apply(_choose_radius, (folder,)))
         pool.apply(plant_copies, (folder, max(1, radius)))
+    return radius
+
+
+def measure(size: int, radius: int, workers: int, folder: Path) -> Result:
+    """Search codes in processes of their own, and look for what was planted."""
+    context = multiprocessing.get_context("spawn")
     plan = plan_search(size, radius, mirrored=True)
     cpu_before = _children_cpu_s()
     start = time.perf_counter()
@@ -243,38 +246,6 @@ def print_sizes(results: list[Result]) -> None:
     console.print("s: of all parts; grow: as many times the row above; MB: all processes together, anonymous at most")
 
 
-def print_peers(radius: int) -> None:
-    """Brute force and faiss's indexes on a million codes, one core, by a sample of queries."""
-    rng = np.random.default_rng([1, 0])
-    codes = draw_codes(PEERS_AT, rng)
-    chosen = rng.choice(PEERS_AT, PEER_QUERIES, replace=False)
-    queries = np.concatenate([codes[chosen], mirror_codes(codes[chosen])])
-    faiss.omp_set_num_threads(1)
-    start = time.process_time()
-    ours = len(find_pairs(codes, radius, mirrored=True))
-    rows = [("dedup.match", f"{time.process_time() - start:,.0f}", "")]
-    hashed = faiss.IndexBinaryHash(128, 20)
-    hashed.nflip = 2
-    split = faiss.IndexBinaryMultiHash(128, 8, 16)  # exact: one of 8 words differs in an eighth of the radius at most
-    split.nflip = radius // 8
-    exact = 0
-    indexes = {"IndexBinaryFlat": faiss.IndexBinaryFlat(128), "IndexBinaryHash": hashed, "IndexBinaryMultiHash": split}
-    for name, index in indexes.items():
-        start = time.process_time()
-        index.add(codes)
-        added = time.process_time() - start
-        start = time.process_time()
-        limits, _, _ = index.range_search(queries, radius + 1)
-        found = int(limits[-1]) - PEER_QUERIES  # each finds itself
-        seconds = added + (time.process_time() - start) * PEERS_AT / PEER_QUERIES
-        exact = exact or found
-        rows.append((name, f"{seconds:,.0f}", f"{found / max(1, exact):.3f}"))
-    console.print(
-        f"pairs found here: {ours:,}; by brute force, extrapolated: {exact * PEERS_AT // PEER_QUERIES // 2:,}"
-    )
-    print_table(f"All pairs of {PEERS_AT:,} codes within {radius} bits", ("", "CPU s", "found"), rows)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -292,8 +263,11 @@ def main() -> None:
     results = []
     for size in sorted(options.sizes):
         with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(size, options.radius, options.workers, Path(folder)))
+            radius = prepare(size, options.radius, Path(folder))
+            results.append(measure(size, radius, options.workers, Path(folder)))
         print_sizes(results)
+    from benchmarks.scale_peers import print_peers
+
     print_peers(results[0].plan.radius)
 
 

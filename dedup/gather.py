@@ -17,7 +17,7 @@ Codes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-_CHUNK_ROWS = 1 << 16
+_CHUNK_ROWS = 1 << 15  # so that working arrays stay in a core's cache
 _MOST_ROWS = 1 << 25  # held by a part before equal codes are collapsed
 _SAMPLE = 1 << 17  # codes that decide where ranges end
 _RANGE_BYTES = 4  # of each code's 16, that its range is told by
@@ -70,8 +70,12 @@ def _stream(codes: Sequence[Codes], usable: Sequence[Mask]) -> Iterator[tuple[In
     for array, mask in zip(codes, usable, strict=True):
         words = as_words(array)
         for start in range(0, len(array), _CHUNK_ROWS):
-            rows = start + np.flatnonzero(mask[start : start + _CHUNK_ROWS])
-            yield first + rows, words[rows]
+            chunk = slice(start, start + _CHUNK_ROWS)
+            rows = np.flatnonzero(mask[chunk])
+            yield (
+                first + start + rows,
+                words[chunk] if len(rows) == len(mask[chunk]) else words[chunk].take(rows, axis=0),
+            )
         first += len(array)
 
 
@@ -87,7 +91,7 @@ def gather_part(
         keys, _ = order.keys(some_words)
         inside = np.flatnonzero((keys >= low) & (keys < high))
         numbers.append(some_numbers[inside])
-        words.append(some_words[inside])
+        words.append(some_words.take(inside, axis=0))  # many times as fast as indexing rows
         held += len(inside)
         if held > most:
             items, equal = _collapse_equal(numbers, words, plan)
@@ -128,7 +132,7 @@ def sample_codes(codes: Sequence[Codes], usable: Sequence[Mask], size: int) -> t
     limit = np.uint64(min((1 << 64) - 1, int(share * 2.0**64)))
     drawn = [np.zeros((0, 2), np.uint64)]
     for _, words in _stream(codes, usable):
-        drawn.append(words[hash_codes(words) <= limit])
+        drawn.append(words.take(np.flatnonzero(hash_codes(words) <= limit), axis=0))
     sample = np.concatenate(drawn)
     _, first = np.unique(hash_codes(sample), return_index=True)
     return sample[first], share
@@ -145,7 +149,7 @@ def _collapse_equal(
     original = first[np.cumsum(first_of_class)[~first_of_class] - 1]
     mirrored = (words[copies] != words[original]).any(axis=1)
     links = Pairs(numbers[original], numbers[copies], np.zeros(len(copies), np.uint8), mirrored)
-    return Items(numbers[first], words[first]), links
+    return Items(numbers[first], words.take(first, axis=0)), links
 
 
 def _sort_by_code(numbers: Indices, words: Words, plan: SearchPlan) -> tuple[Indices, Mask]:

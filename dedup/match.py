@@ -69,7 +69,7 @@ def search_part(codes: Sequence[Codes], usable: Sequence[Mask], plan: SearchPlan
         near = search_tables(items.words, plan.radius, orders, side)
     left, right = unpack_pairs(near)
     if plan.border is None:
-        found = _describe(items.numbers[left], items.words[left], items, right, plan.mirrored)
+        found = _describe(items.numbers[left], items.words.take(left, axis=0), items, right, plan.mirrored)
         return sort_pairs([links, found] if part.group == 0 else [found])
     swap = items.numbers[left] >= plan.border
     left, right = np.where(swap, right, left), np.where(swap, left, right)
@@ -174,19 +174,19 @@ def _run_plan(codes: Sequence[Codes], plan: SearchPlan) -> Pairs:
 
 def _describe(numbers: Indices, words: Words, items: Items, right: Indices, mirrored: bool) -> Pairs:
     """Pairs of items given by number and code and of rows of `items`, not sorted yet."""
-    distance, flipped = pair_distances(words, items.words[right], mirrored=mirrored)
+    distance, flipped = pair_distances(words, items.words.take(right, axis=0), mirrored=mirrored)
     other = items.numbers[right]
     return Pairs(np.minimum(numbers, other), np.maximum(numbers, other), distance, flipped)
 
 
 def _expand(items: Items, left: Indices, right: Indices, links: Pairs) -> tuple[Indices, Words, Indices]:
     """Pairs of rows as numbers, words and rows, with all items of a code where its first item stands on the left."""
-    numbers, words = items.numbers[left], items.words[left]
+    numbers, words = items.numbers[left], items.words.take(left, axis=0)
     start, stop = (np.searchsorted(links.a, numbers, side) for side in ("left", "right"))
     times = stop - start
     pair = np.repeat(np.arange(len(left)), times)
     link = start[pair] + np.arange(len(pair)) - (np.cumsum(times) - times)[pair]
-    copies = words[pair]
+    copies = words.take(pair, axis=0)
     turned = links.mirrored[link]
     copies[turned] = copies[turned, ::-1]
     return (

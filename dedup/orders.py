@@ -18,7 +18,8 @@ Words = NDArray[np.uint64]
 _CHUNK_ROWS = 1 << 15  # so that working arrays stay in a core's cache
 _EVERY_OTHER_BIT = np.uint64(0x5555555555555555)
 _ONE = np.uint64(1)
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Knuth's multiplicative hashing
+# Knuth's multiplicative hashing: odd numbers near 2^64 over the golden and over the silver ratio.
+_GOLDEN, _SILVER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x6A09E667F3BCC909)
 
 
 def as_words(codes: NDArray[np.uint8]) -> Words:
@@ -28,11 +29,13 @@ def as_words(codes: NDArray[np.uint8]) -> Words:
 
 
 def hash_codes(words: Words) -> Words:
-    """Spread codes over 64 bits, a code and its mirrored code alike: (N,) uint64."""
-    hashed = words[:, 0] + words[:, 1]
-    hashed *= _ODD
-    hashed ^= (words[:, 0] ^ words[:, 1]) * _ODD >> np.uint64(32)
-    hashed *= _ODD
+    """Spread codes over 64 bits, the upper ones best, and a code and its mirrored code alike: (N,) uint64."""
+    left, right = words[:, 0], words[:, 1]
+    hashed = left + right
+    hashed *= _GOLDEN
+    differing = left ^ right
+    differing *= _SILVER
+    hashed += differing
     return hashed
 
 

@@ -169,7 +169,8 @@ class _Comparison:
 
     def add(self, here: int, there: int, wanted: Mask | None) -> int:
         """Compare the block from row `here` with the rows from `there` on: how many of the wanted pairs are near."""
-        block, rows = faiss.swig_ptr(self._octets[here:]), faiss.swig_ptr(self._octets[there:])
+        block = faiss.swig_ptr(self._octets[here:])
+        rows = block if there == here else faiss.swig_ptr(self._octets[there:])
         faiss.hammings(block, rows, BLOCK, self._columns, CODE_BYTES, self._out)  # type: ignore[attr-defined]
         np.less_equal(self._distance, self._radius, out=self._near)
         if wanted is not None:
