@@ -10,6 +10,7 @@ from typer.main import get_command
 
 import dedup.against
 import dedup.audit
+import dedup.pretrain
 import dedup.query
 import dedup.run
 import facescrape.run
@@ -24,6 +25,7 @@ APPS: dict[str, typer.Typer] = {
     "dedup.against": dedup.against.app,
     "dedup.query": dedup.query.app,
     "dedup.audit": dedup.audit.app,
+    "dedup.pretrain": dedup.pretrain.app,
     "facescrape.run": facescrape.run.app,
     "train.run": train.run.app,
 }
@@ -39,7 +41,7 @@ def shown(pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
     ("page", "module", "words"),
     [
         (page, match[1], match[2].split())
-        for page, match in shown(r"python -m (\w+\.(?:run|against|query|audit))([^`\n|#]*)")
+        for page, match in shown(r"python -m ((?:pipelines|dedup|facescrape|train)\.\w+)([^`\n|#]*)")
     ],
 )
 def test_shown_commands_exist(page: str, module: str, words: list[str]) -> None:
