@@ -27,11 +27,9 @@ from pipelines.cli import (
 )
 from pipelines.errors import ConfigError
 from pipelines.executors import choose_executor
-from pipelines.registry import DEFAULT_DATA_ROOT, locate_sources
+from pipelines.registry import DEFAULT_FOLDER, locate_sources
 from pipelines.stage import dataset_lock
-from pipelines.store import Folder, LocalFolder
-
-DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
+from pipelines.store import Folder
 
 app = new_app("Find which images of one data set are near-duplicates of another's.")
 

@@ -26,12 +26,10 @@ from pipelines.cli import (
 )
 from pipelines.errors import ConfigError
 from pipelines.executors import choose_executor
-from pipelines.registry import DEFAULT_DATA_ROOT, NAME, locate_sources
+from pipelines.registry import DEFAULT_FOLDER, NAME, locate_sources
 from pipelines.sources import Source, open_source
 from pipelines.stage import dataset_lock
-from pipelines.store import Folder, LocalFolder
-
-DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
+from pipelines.store import Folder
 
 app = new_app("Find which generated samples are training images by heart.")
 

@@ -18,16 +18,14 @@ from rich.table import Table
 from pipelines.cli import Debug, SharedDataRoot, console, error_console, new_app, run_app, set_up_output
 from pipelines.errors import SourceError
 from pipelines.images import ImageRejected
-from pipelines.registry import DEFAULT_DATA_ROOT
+from pipelines.registry import DEFAULT_FOLDER
 from pipelines.sources import open_source
-from pipelines.store import LocalFolder
 
 if TYPE_CHECKING:
     from dedup.comparison.index import Match
 
 STANDARD_INPUT = "-"
 
-DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 
 app = new_app("Find an image's near-duplicates in a data set.")
 

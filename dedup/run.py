@@ -28,17 +28,16 @@ from pipelines.cli import (
 )
 from pipelines.errors import ConfigError
 from pipelines.executors import choose_executor
-from pipelines.registry import DEFAULT_DATA_ROOT, locate_sources
+from pipelines.registry import DEFAULT_FOLDER, locate_sources
 from pipelines.sources import SeveralSources
 from pipelines.stage import dataset_lock
-from pipelines.store import Folder, LocalFolder
+from pipelines.store import Folder
 
 STAGES = (
     *("thumbnails", "encoder", "codes", "calibration", "chance", "search", "candidates", "pairs"),
     *("verdicts", "sharpness", "groups", "clean"),
 )
 
-DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 
 app = new_app("De-duplicate a data set with semantic hashes.")
 logger = logging.getLogger(__name__)

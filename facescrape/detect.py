@@ -23,6 +23,7 @@ from facescrape.detectors import FaceDetector, Faces, Floats, find_faces
 from facescrape.photos import archive_of
 from facescrape.status import Status
 from facescrape.tables import BOXES, IMAGES
+from pipelines import images
 from pipelines.errors import IntegrityError
 from pipelines.images import ImageRejected, Pixels, decode, read_bounded_header
 from pipelines.manifest import Manifest
@@ -117,9 +118,7 @@ class FaceFilter:
 
 
 def measure_sharpness(image: Pixels, box: Floats) -> float:
-    """Variance of the Laplacian of what a box shows, in grey, shrunk to 128 px where it is larger.
-
-    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy", https://doi.org/10.1109/ICPR.2000.903548.
+    """How sharp what a box shows is, at 128 px where it is larger; see `pipelines.images.measure_sharpness`.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -127,11 +126,7 @@ def measure_sharpness(image: Pixels, box: Floats) -> float:
     """
     left, top, right, bottom = np.round([box[0], box[1], box[0] + box[2], box[1] + box[3]]).astype(int)
     face = image[max(top, 0) : max(bottom, top + 1, 1), max(left, 0) : max(right, left + 1, 1)]
-    height, width = face.shape[:2]
-    scale = min(1.0, SHARPNESS_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    grey = cv2.resize(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    return images.measure_sharpness(np.ascontiguousarray(face), SHARPNESS_SIDE)
 
 
 def measure_overlap(one: Floats, other: Floats) -> float:

@@ -137,8 +137,8 @@ def measure_sharpness(image: Pixels, longest_side: int) -> float:
         image: uint8 RGB (H, W, 3).
         longest_side: in pixels: pictures of different sizes compare at one scale.
     """
-    grey = cv2.cvtColor(shrink(image, longest_side), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    return float(cv2.Laplacian(shrink(grey, longest_side), cv2.CV_32F).var())
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:

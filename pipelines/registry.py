@@ -23,6 +23,7 @@ from pipelines.store import Folder, LocalFolder, open_root
 SHIPPED = Path(__file__).with_name("datasets.toml")
 LOCAL_NAME = "datasets.toml"
 DEFAULT_DATA_ROOT = Path("data")
+DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 FAMILY, MEMBERS = "family", "members"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -40,11 +40,17 @@ from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
 from pipelines.lsun import count_images, download_lmdb, plan_download
 from pipelines.manifest import MANIFEST_NAME, Manifest
-from pipelines.registry import DEFAULT_DATA_ROOT, DatasetSpec, describe_download, how_to_get, load_registry
+from pipelines.registry import (
+    DEFAULT_DATA_ROOT,
+    DEFAULT_FOLDER,
+    DatasetSpec,
+    describe_download,
+    how_to_get,
+    load_registry,
+)
 from pipelines.stage import dataset_lock
 from pipelines.store import Folder, LocalFolder, open_root
 
-DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 CLEAN = "clean"  # the stage that de-duplication ends with
 
 app = new_app(
