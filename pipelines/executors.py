@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.errors import ConfigError, StageError
 
@@ -102,6 +102,7 @@ class LocalExecutor:
 
 
 def _try_again(fn: Callable[[T], R], broken: Sequence[_Run[T, R]], pool: ProcessPoolExecutor) -> None:
+    """Give the broken runs new futures; one that is given up fails when its turn comes, after the results before it."""
     with _interrupts_wait():
         for run in broken:
             run.deaths += 1
@@ -113,7 +114,7 @@ def _try_again(fn: Callable[[T], R], broken: Sequence[_Run[T, R]], pool: Process
                 with _interrupts_wait():
                     run.future = _submit(alone, fn, run.item)
                 if isinstance(run.future.exception(), BrokenProcessPool):
-                    raise worker_died(run.item)
+                    run.future = _failed(worker_died(run.item))
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
@@ -125,9 +126,13 @@ def _submit(pool: ProcessPoolExecutor, fn: Callable[[T], R], item: T) -> Future[
     try:
         return pool.submit(fn, item)
     except BrokenProcessPool as error:
-        future: Future[R] = Future()
-        future.set_exception(error)
-        return future
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def fail_at_three(number: int) -> int:
 def die_at_three(number: int) -> int:
     if number == 3:
         os._exit(9)
+    time.sleep(0.5 * (number < 3))  # so that it dies while those before it are at work
     return number
 
 
