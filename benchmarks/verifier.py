@@ -42,7 +42,7 @@ _ALTERING = tuple(kind for kind in (*KINDS, *FITTED_HARD_KINDS) if kind not in (
 _WEIGHTS = {TWO: 0.4, **dict.fromkeys(FITTED_HARD_KINDS, 0.4)}  # of other kinds: 1
 _CHANCE_PAIRS = {"imagenet32": 3.0, "cifar10": 2.0, "rooms": 25.0, "faces": 60.0}
 _FITTED = ("imagenet32", "rooms", "faces")
-_NATURAL = 4.0  # score of an unrelated pair that is none: by eye, no other pair of those fitted to reaches it
+_NATURAL = 6.0  # score of an unrelated pair that is none: by eye, no other pair of those fitted to reaches it
 _HIDDEN = 16
 _FACE_SIDE, _FACE_MARGIN = 128, 1.5
 

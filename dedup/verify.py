@@ -28,9 +28,9 @@ from dedup.threads import run_batches
 from dedup.verify_align import brightness, fit_warps, glance, look_again
 from dedup.verify_evidence import NAMES, weigh_evidence
 
-# Natural log-odds. Of 270,000 pairs of nearest codes among 100,000 small pictures 26 reach it, by eye all rightly: at
-# most 14 of a million chance candidates do (95%).
-THRESHOLD = 2.0
+# Natural log-odds. Of 257,000 pairs of nearest codes among 100,000 small pictures 29 reach it, by eye all rightly: at
+# most 15 of a million chance candidates do (95%).
+THRESHOLD = 1.0
 
 _HOPELESS = 0.63  # correlation of slopes at a glance: fewer than 1 in 1,000 near-duplicates stay below
 _UNLIKE = 0.45  # correlation in detail, likewise

@@ -16,7 +16,7 @@ from dedup.verify_align import UNIT, agreement, brightness, lay, normalise_local
 NAMES = (
     *("disagreement, best", "disagreement, middle", "disagreement, worst", "correlation", "correlation as they lie"),
     *("tone error, best", "tone error, middle", "tone error, worst", "tone error in levels", "contrast ratio"),
-    *("edge direction", "edge spread", "texture", "contrast"),
+    *("edge direction", "edge spread", "texture", "contrast", "sharpness ratio"),
     *("colour correlation", "colour difference", "colour contrast", "saturation"),
     *("overlap", "zoom", "stretch", "shear", "turn", "shift"),
 )
@@ -57,6 +57,7 @@ def weigh_evidence(first: Tensor, second: Tensor, warps: Tensor) -> Tensor:
             *_tone_evidence(mine[:, 1], other[:, 1], inside, alike),
             *_edge_evidence(mine[:, 1], other[:, 1], inside),
             *_texture_evidence(mine[:, :2], other[:, :2], inside),
+            _sharpness_ratio(levels[:, inner, inner], other_levels[:, inner, inner]),
             *_colour_evidence(mine[:, 2:], other[:, 2:], alike),
             *_warp_evidence(warps, inside),
         ],
@@ -167,6 +168,16 @@ def _texture_evidence(mine: Tensor, other: Tensor, inside: Tensor) -> list[Tenso
         for luma in (mine[:, 1], other[:, 1])
     ]
     return [local.sqrt() / UNIT, torch.minimum(*spreads).clamp(min=0).sqrt().sqrt()]
+
+
+def _sharpness_ratio(levels: Tensor, other_levels: Tensor) -> Tensor:
+    """How far one picture is blurred beside the other, which is why they may disagree in detail; 1: not at all."""
+    first, other = (
+        ((luma * 16 - soften(luma)).double().square().mean(dim=(1, 2)) / 256 + 0.1)
+        / (luma.double().square().mean(dim=(1, 2)) - luma.double().mean(dim=(1, 2)).square() + 1)
+        for luma in (levels, other_levels)
+    )
+    return (torch.minimum(first, other) / torch.maximum(first, other)).sqrt()
 
 
 def _colour_evidence(mine: Tensor, other: Tensor, alike: Tensor) -> list[Tensor]:
