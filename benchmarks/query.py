@@ -22,8 +22,8 @@ from benchmarks.tables import console, print_machine, print_table
 from dedup.codes import mirror_codes
 from dedup.comparison.neighbours import NEAREST
 from dedup.encoder import load_shipped_encoder
-from dedup.match import nearest
-from dedup.verify import score_pairs
+from dedup.matching.match import nearest
+from dedup.verification.verify import score_pairs
 from pipelines.images import make_thumbnail
 from pipelines.rooms import render_room
 

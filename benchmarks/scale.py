@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from benchmarks.tables import console, print_machine, print_table
 from dedup.codes import mirror_codes
-from dedup.match import Pairs, SearchPart, SearchPlan, choose_radius, merge_pairs, plan_search, search_part
+from dedup.matching.match import Pairs, SearchPart, SearchPlan, choose_radius, merge_pairs, plan_search, search_part
 
 Codes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.scale import draw_codes
 from benchmarks.tables import console, print_table
 from dedup.codes import mirror_codes
-from dedup.match import find_pairs
+from dedup.matching.match import find_pairs
 
 PEERS_AT, PEER_QUERIES = 1_000_000, 2_000
 
@@ -22,7 +22,7 @@ def print_peers(radius: int) -> None:
     faiss.omp_set_num_threads(1)
     start = time.process_time()
     ours = len(find_pairs(codes, radius, mirrored=True))
-    rows = [("dedup.match", f"{time.process_time() - start:,.0f}", "")]
+    rows = [("dedup.matching.match", f"{time.process_time() - start:,.0f}", "")]
     hashed = faiss.IndexBinaryHash(128, 20)
     hashed.nflip = 2
     split = faiss.IndexBinaryMultiHash(128, 8, 16)  # exact: one of 8 words differs in an eighth of the radius at most

@@ -9,8 +9,8 @@ from benchmarks.scale import CANDIDATES, MOST, Codes, Indices, flip_bits
 from benchmarks.tables import console, print_table
 from dedup.codes import code_words, flat_mask, mirror_codes
 from dedup.encoder import load_shipped_encoder
-from dedup.match import choose_radius, find_pairs, merge_pairs, plan_search, search_part
-from dedup.plan import EXHAUSTIVE_UP_TO
+from dedup.matching.match import choose_radius, find_pairs, merge_pairs, plan_search, search_part
+from dedup.matching.plan import EXHAUSTIVE_UP_TO
 from pipelines.images import ImageRejected, make_thumbnail
 from pipelines.sources import open_source
 

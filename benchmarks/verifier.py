@@ -1,7 +1,7 @@
 """How many planted near-duplicates and how many unrelated candidates verification accepts; and the fit of its weights.
 
-    python -m benchmarks.verifier --data ../shared/data                              # tables, on the held-out fifth
-    python -m benchmarks.verifier --data ../shared/data --fit dedup/verifier.safetensors   # on the other four fifths
+    python -m benchmarks.verifier --data ../shared/data     # tables, on the held-out fifth
+    python -m benchmarks.verifier --data ../shared/data --fit dedup/verification/verifier.safetensors     # on the rest
 
 Near-duplicates of all kinds are planted into small pictures, photographs of rooms and faces, and two kinds at once, as
 groups link copies with copies. Unrelated candidates are what the search brings: the pairs of nearest codes by the
@@ -30,9 +30,9 @@ from benchmarks.corpus import is_held_out, read_images
 from benchmarks.montage import draw_montage
 from benchmarks.tables import best_seconds, console, print_machine, print_table
 from dedup.encoder import load_shipped_encoder
-from dedup.match import choose_radius, find_pairs
+from dedup.matching.match import choose_radius, find_pairs
 from dedup.threads import one_torch_thread
-from dedup.verify import THRESHOLD, gather_evidence, quantise_net, score_evidence, score_pairs
+from dedup.verification.verify import THRESHOLD, gather_evidence, quantise_net, score_evidence, score_pairs
 from pipelines.images import ImageRejected, Pixels, decode, make_thumbnail
 from pipelines.planting import HARD_KINDS, KINDS, encode_image, plant
 
@@ -65,7 +65,7 @@ class Evidence:
     Attributes:
         kind: (P,) of what each pair is.
         rows: (E,) the pairs that are looked at closely.
-        figures: (E, 24) their evidence.
+        figures: (E, 25) their evidence.
     """
 
     kind: NDArray[np.str_]

@@ -74,3 +74,23 @@ def hamming_distance(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArr
     check_codes(left)
     check_codes(right)
     return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64))
+
+
+def compare_codes(
+    left: NDArray[np.uint8], right: NDArray[np.uint8], *, mirrored: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Count the differing bits, row by row, and say whether mirroring one of the two brings them nearer.
+
+    Args:
+        left: (N, 16) uint8.
+        right: (N, 16) uint8.
+        mirrored: whether to look at mirrored codes at all.
+
+    Returns:
+        The lesser distances, (N,) int64, and (N,) bool.
+    """
+    plain = hamming_distance(left, right)
+    if not mirrored:
+        return plain, np.zeros(len(plain), np.bool_)
+    flipped = hamming_distance(left, mirror_codes(right))
+    return np.minimum(plain, flipped), flipped < plain

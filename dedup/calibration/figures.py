@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from dedup.calibration.chance import LARGEST_RADIUS
 from dedup.calibration.false_pairs import at_least, at_most, estimate_by_radius
-from dedup.verify import THRESHOLD
+from dedup.verification.verify import THRESHOLD
 from pipelines.manifest import Manifest
 from pipelines.planting import KINDS
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from dedup.autoencoder import load_encoder
 from dedup.calibration.chance import LARGEST_RADIUS, draw_pairs
-from dedup.codes import CODE_BITS, hamming_distance, mirror_codes
+from dedup.codes import CODE_BITS, compare_codes
 from dedup.images import Images, read_usable, read_usable_records
-from dedup.verify import score_pairs
+from dedup.verification.verify import flip, score_pairs
 from pipelines.errors import ConfigError
 from pipelines.images import decode, make_thumbnail, shrink
 from pipelines.manifest import Manifest, digest_of
@@ -87,8 +87,8 @@ class CalibrationStage:
     """Plants near-duplicates and looks for them: ``NNNNN.planted.parquet``, columns `PLANTED`, a row for each.
 
     ``distance`` is between the codes of the near-duplicate and its original, mirrored where that is nearer, and
-    ``score`` as `dedup.verify.score_pairs` has it. ``NNNNN.sample.parquet``, columns `SAMPLE`, holds the originals.
-    A split of which no image is in the sample has no files, and is not read.
+    ``score`` as `dedup.verification.verify.score_pairs` has it. ``NNNNN.sample.parquet``, columns `SAMPLE`, holds the
+    originals. A split of which no image is in the sample has no files, and is not read.
     """
 
     name: ClassVar[str] = "calibration"
@@ -126,7 +126,7 @@ class CalibrationStage:
         codes, thumbnails = images.codes.take(places), images.thumbnails.take(places)
         planted = load_encoder(encoder.path("encoder.safetensors")).codes(made)
         originals = np.repeat(np.arange(len(places)), len(KINDS))
-        distance, mirrored = compare(codes[originals], planted, self.mirrored)
+        distance, mirrored = compare_codes(codes[originals], planted, mirrored=self.mirrored)
         table = pa.table(
             [
                 [keys[places[original]] for original in originals],
@@ -208,7 +208,7 @@ class ChanceStage:
             )
             histogram += pairs.histogram
             rates = np.minimum(rates, pairs.rates)
-            distance, mirrored = compare(codes[pairs.first], other_codes[pairs.second], self.mirrored)
+            distance, mirrored = compare_codes(codes[pairs.first], other_codes[pairs.second], mirrored=self.mirrored)
             second = flip(images.thumbnails.take(block[pairs.second]), mirrored)
             scores = score_pairs(thumbnails[pairs.first], second)
             columns = [pairs.first.astype(np.int32), distance.astype(np.int16), mirrored, pairs.draw, scores]
@@ -224,20 +224,6 @@ def read_sample(calibration: Manifest) -> pa.Table:
     """The sampled images of a finished `CalibrationStage`, in the source's order, columns `SAMPLE`."""
     tables = [pq.read_table(path) for path in calibration.paths(".sample.parquet")]
     return pa.concat_tables([SAMPLE.empty_table(), *tables]).combine_chunks()
-
-
-def compare(first: Pixels, second: Pixels, mirrored: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Bits between codes, row by row of (P, 16), and whether mirroring one of the two brings them nearer."""
-    plain = hamming_distance(first, second)
-    if not mirrored:
-        return plain, np.zeros(len(plain), np.bool_)
-    flipped = hamming_distance(first, mirror_codes(second))
-    return np.minimum(plain, flipped), flipped < plain
-
-
-def flip(thumbnails: Pixels, mirrored: npt.NDArray[np.bool_]) -> Pixels:
-    """Thumbnails (P, 32, 32, 3), those marked flipped left to right."""
-    return np.where(mirrored[:, None, None, None], thumbnails[:, :, ::-1], thumbnails)
 
 
 def _number(seed: int, key: str) -> int:

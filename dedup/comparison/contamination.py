@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from dedup.comparison.crossed import Crossed
 from dedup.comparison.crossing import MATCHES
 from dedup.comparison.exhibits import Galleries, count_values, make_gallery, parquet_bytes
-from dedup.verify import THRESHOLD
+from dedup.verification.verify import THRESHOLD
 from pipelines import page
 from pipelines.errors import IntegrityError
 from pipelines.executors import Executor

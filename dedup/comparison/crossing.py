@@ -6,29 +6,25 @@ one. Flat pictures are compared by their bytes alone.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dedup.images import ArrayShards, Images, Numbers, save_array
-from dedup.match import Pairs, merge_pairs, search_part
-from dedup.pairs import PairRows, as_pairs, load_pairs, pair_rows
-from dedup.plan import plan_search
-from dedup.verify import THRESHOLD, score_pairs
+from dedup.matching.match import Pairs, merge_pairs, search_part
+from dedup.matching.pairs import PairRows, as_pairs, load_pairs, pair_rows
+from dedup.matching.plan import plan_search
+from dedup.verification.verify import THRESHOLD, score_numbered
 from pipelines.manifest import Manifest
 from pipelines.stage import Task
 
-Take = Callable[[Numbers], npt.NDArray[np.uint8]]
-
 IMAGES_PER_TASK = 1 << 16
-SCORED_AT_A_TIME = 8_192  # pairs: two thumbnails each, 50 MB
 IDS_AT_A_TIME = 1 << 24  # images whose bytes are looked for in one walk through the reference
 
 MATCHES = pa.schema(
@@ -49,8 +45,8 @@ NUMBERED = pa.schema([*MATCHES, ("number", pa.int64()), ("reference_number", pa.
 class CrossStage:
     """Finds pairs of an image and one of the reference whose codes lie within the radius.
 
-    ``NNNNN.pairs.npy``, columns `dedup.pairs.PAIR`: ``a`` is an image's number, ``b`` the reference's after all of
-    those. Of references with equal codes the first stands for all.
+    ``NNNNN.pairs.npy``, columns `dedup.matching.pairs.PAIR`: ``a`` is an image's number, ``b`` the reference's after
+    all of those. Of references with equal codes the first stands for all.
     """
 
     name: ClassVar[str] = "candidates"
@@ -133,7 +129,8 @@ class MatchStage:
         )
         for pairs in (near, same):
             pairs["b"] -= len(images)
-            pairs["score"] = score_between(images.thumbnails.take, reference.thumbnails.take, as_pairs(pairs))
+            take, other = images.thumbnails.take, reference.thumbnails.take
+            pairs["score"] = score_numbered(take, other, pairs["a"], pairs["b"], pairs["mirrored"])
         table = _choose_best(images, reference, near[near["score"] >= THRESHOLD], same)
         pq.write_table(table, out / f"{task.name}.parquet")
         return int(table.num_rows)
@@ -159,27 +156,6 @@ def find_same_bytes(images: Images, reference: Images, some: range) -> tuple[Num
     hashes = [side.rows(numbers, ["sha256"])["sha256"] for side, numbers in ((images, a + some.start), (reference, b))]
     equal = pc.equal(*(column.combine_chunks() for column in hashes)).to_numpy(zero_copy_only=False)
     return a[equal] + some.start, b[equal]
-
-
-def score_between(first: Take, second: Take, pairs: Pairs) -> npt.NDArray[np.float32]:
-    """Scores (see `dedup.verify.score_pairs`) of pairs of a picture of one set and one of another, block by block.
-
-    Args:
-        first: from numbers ``pairs.a``, int64 (n,), to thumbnails, uint8 (n, 32, 32, 3).
-        second: from numbers ``pairs.b``.
-        pairs: ``mirrored`` says where the second is compared mirrored.
-
-    Returns:
-        float32 (P,).
-    """
-    scores = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), SCORED_AT_A_TIME):
-        block = slice(start, start + SCORED_AT_A_TIME)
-        mirrored = pairs.mirrored[block]
-        left, right = first(pairs.a[block]), second(pairs.b[block])
-        right[mirrored] = right[mirrored][:, :, ::-1]
-        scores[block] = score_pairs(left, right)
-    return scores
 
 
 def _choose_best(images: Images, reference: Images, near: PairRows, same: PairRows) -> pa.Table:

@@ -19,7 +19,7 @@ from dedup.comparison.encoded import load_encoded
 from dedup.comparison.neighbours import NEAREST, Thumbnails, find_neighbours
 from dedup.encoder import Encoder, load_encoder
 from dedup.images import Images
-from dedup.verify import THRESHOLD
+from dedup.verification.verify import THRESHOLD
 from pipelines.images import make_thumbnail
 from pipelines.store import Folder
 
@@ -37,7 +37,7 @@ class Match:
         key: the image's key in its source.
         distance: bits of 128 between the two codes, in the nearer orientation.
         mirrored: whether that is the mirrored one.
-        score: of verification (see `dedup.verify.score_pairs`); None for equal bytes, which need none.
+        score: of verification (see `dedup.verification.verify.score_pairs`); None for equal bytes, which need none.
         same_bytes: whether the two have equal bytes.
         verified: whether it is a near-duplicate, and not just near.
     """

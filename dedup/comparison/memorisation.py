@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 
 from dedup.comparison.exhibits import Galleries, count_values, make_gallery, parquet_bytes
 from dedup.comparison.memorised import Audited, trained_masks
-from dedup.verify import THRESHOLD
+from dedup.verification.verify import THRESHOLD
 from pipelines import page
 from pipelines.errors import SourceError
 from pipelines.executors import Executor

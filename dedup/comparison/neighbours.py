@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dedup.comparison.crossing import score_between
 from dedup.images import Images, Numbers
-from dedup.match import Pairs
-from dedup.nearest import nearest
+from dedup.matching.nearest import nearest
+from dedup.verification.verify import score_numbered
 
 Codes = npt.NDArray[np.uint8]
 Thumbnails = npt.NDArray[np.uint8]
@@ -35,7 +34,7 @@ class Neighbours:
         numbers: int64 (Q, K).
         distance: uint8 (Q, K): bits between the codes, in the nearer of the two orientations.
         mirrored: bool (Q, K): whether that is the mirrored one.
-        score: float32 (Q, K): see `dedup.verify.score_pairs`.
+        score: float32 (Q, K): see `dedup.verification.verify.score_pairs`.
     """
 
     numbers: Numbers
@@ -73,8 +72,7 @@ def find_neighbours(
     there = numbers >= 0
     query, _ = np.nonzero(there)
     score = np.full(numbers.shape, -np.inf, np.float32)
-    pairs = Pairs(query, numbers[there], distance[there], flipped[there])
-    score[there] = score_between(thumbnails.__getitem__, images.thumbnails.take, pairs)
+    score[there] = score_numbered(thumbnails.__getitem__, images.thumbnails.take, query, numbers[there], flipped[there])
     order = np.lexsort((numbers, distance, -score), axis=1)[:, :k]
     return Neighbours(
         np.take_along_axis(numbers, order, axis=1),

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dedup.cluster import Groups, group_pairs
+from dedup.codes import compare_codes
 from dedup.images import Images, Numbers, read_usable, save_array
 from dedup.keepers import Keeping, rank_images
-from dedup.pairs import load_pairs
-from dedup.stages.pairing import compare_codes, score_images
-from dedup.verify import THRESHOLD
+from dedup.matching.pairs import load_pairs
+from dedup.verification.verify import THRESHOLD, score_numbered
 from pipelines.errors import ConfigError
 from pipelines.manifest import Manifest
 from pipelines.stage import Task
@@ -115,12 +115,20 @@ class _Linked:
         asked = np.flatnonzero(~same & ~self._flat[a] & ~self._flat[b])
         first, second = self._members[a[asked]], self._members[b[asked]]
         if len(asked):
-            distance, mirrored = compare_codes(self._images, first, second)
+            distance, mirrored = self._compare(first, second)
             if self._verified:
-                same[asked] = score_images(self._images, first, second, mirrored) >= THRESHOLD
+                same[asked] = self._score(first, second, mirrored) >= THRESHOLD
             else:
                 same[asked] = distance == 0
         return same
+
+    def _compare(self, a: Numbers, b: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+        codes = self._images.codes
+        return compare_codes(codes.take(a), codes.take(b), mirrored=True)
+
+    def _score(self, a: Numbers, b: Numbers, mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        take = self._images.thumbnails.take
+        return score_numbered(take, take, a, b, mirrored)
 
     def describe(self, groups: Groups, keys: pa.ChunkedArray) -> pa.Table:
         """Dropped images: columns `DUPLICATES`, and ``dropped`` and ``kept``, their and their keepers' places."""
@@ -133,8 +141,8 @@ class _Linked:
         near = np.flatnonzero(~same_bytes)
         if self._verified and len(near):
             first, second = self._members[dropped[near]], self._members[kept[near]]
-            distance[near], mirrored = compare_codes(self._images, first, second)
-            scores[near] = score_images(self._images, first, second, mirrored)
+            distance[near], mirrored = self._compare(first, second)
+            scores[near] = self._score(first, second, mirrored)
             rule[near] = np.where(mirrored, "near_mirrored", "near")
         rule[same_bytes] = "same_bytes"
         columns = {

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dedup.calibration.figures import calibration_summary, measure
 from dedup.calibration.figures import choose_radius as choose_calibrated_radius
 from dedup.images import ArrayShards, save_array
-from dedup.match import choose_radius, plan_search, search_part
-from dedup.pairs import pair_rows
+from dedup.matching.match import choose_radius, plan_search, search_part
+from dedup.matching.pairs import pair_rows
 from dedup.profiles import Matching
 from pipelines.manifest import Manifest
 from pipelines.stage import Task
@@ -62,7 +62,10 @@ class SearchStage:
 
 @dataclass(frozen=True, slots=True)
 class CandidateStage:
-    """Finds the pairs of images whose codes lie within the radius: ``NNNNN.pairs.npy``, columns `dedup.pairs.PAIR`."""
+    """Finds the pairs of images whose codes lie within the radius.
+
+    ``NNNNN.pairs.npy``, columns `dedup.matching.pairs.PAIR`.
+    """
 
     name: ClassVar[str] = "candidates"
     version: ClassVar[int] = 1

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from dedup.images import ArrayShards, read_usable_records, save_array
-from dedup.pairs import load_pairs
+from dedup.matching.pairs import load_pairs
 from pipelines.images import decode, measure_sharpness
 from pipelines.manifest import Manifest, digest_of
 from pipelines.sources import Source, digest_split

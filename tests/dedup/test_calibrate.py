@@ -30,7 +30,7 @@ from dedup.codes import hamming_distance, mirror_codes
 from dedup.images import Images
 from dedup.stages import CodeStage, EncoderStage
 from dedup.thumbnails import ThumbnailStage
-from dedup.verify import THRESHOLD
+from dedup.verification.verify import THRESHOLD
 from pipelines.errors import ConfigError
 from pipelines.executors import LocalExecutor
 from pipelines.manifest import Manifest

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dedup.codes import hamming_distance, mirror_codes
-from dedup.match import (
+from dedup.matching.match import (
     Pairs,
     SearchPlan,
     choose_radius,

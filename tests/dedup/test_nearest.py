@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from dedup.codes import hamming_distance, mirror_codes
-from dedup.nearest import nearest
+from dedup.matching.nearest import nearest
 
 Codes = NDArray[np.uint8]
 few_codes = arrays.arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16)), elements=st.integers(0, 3))

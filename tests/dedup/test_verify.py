@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dedup.verify import THRESHOLD, score_pairs
-from dedup.verify_evidence import NAMES
+from dedup.verification.evidence import NAMES
+from dedup.verification.verify import THRESHOLD, score_pairs
 from pipelines.images import make_thumbnail
 from pipelines.planting import HARD_KINDS, KINDS, encode_image, plant
 from tests.dedup import pictures

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scipy.special import betainc
 
 from dedup.codes import CODE_BITS
-from dedup.search import BLOCK
+from dedup.matching.search import BLOCK
 
 EXHAUSTIVE_UP_TO = 1 << 15  # codes: each is compared with each
 RANGE_ROWS = 1 << 24  # codes that a part holds, about: it works in 2 GB

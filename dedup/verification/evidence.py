@@ -1,7 +1,7 @@
 """Evidence: pairs of thumbnails and how one lies over the other in, a few figures on whether they show one picture out.
 
-Serves `dedup.verify`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit
-semantic codes → duplicate groups → clean shards → DCGAN".
+Serves `dedup.verification.verify`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails →
+128-bit semantic codes → duplicate groups → clean shards → DCGAN".
 
 A caption or a watermark spoils a part of a picture, another object all of it but its ground: so disagreement is taken
 block by block, and the best half, the next quarter and the worst quarter of the blocks speak for themselves. Colours
@@ -11,7 +11,7 @@ say nothing where one picture is grey. Every sum adds whole numbers that the flo
 import torch
 from torch import Tensor
 
-from dedup.verify_align import UNIT, agreement, brightness, lay, normalise_locally, soften
+from dedup.verification.align import UNIT, agreement, brightness, lay, normalise_locally, soften
 
 NAMES = (
     *("disagreement, best", "disagreement, middle", "disagreement, worst", "correlation", "correlation as they lie"),
@@ -35,7 +35,7 @@ def weigh_evidence(first: Tensor, second: Tensor, warps: Tensor) -> Tensor:
     Args:
         first: (B, 32, 32, 3) float32, whole levels.
         second: the same.
-        warps: (B, 2, 3) float64, as `dedup.verify_align.fit_warps` returns.
+        warps: (B, 2, 3) float64, as `dedup.verification.align.fit_warps` returns.
 
     Returns:
         (B, len(NAMES)) float64.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dedup.codes import check_codes
-from dedup.orders import as_words, block_distances
+from dedup.matching.orders import as_words, block_distances
 
 Codes = NDArray[np.uint8]
 Indices = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """Gathering: codes on disk in; the distinct codes of one range, links between equal ones, and samples out.
 
 Serves the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit semantic codes →
-duplicate groups → clean shards → DCGAN": what `dedup.match` searches is read here, some rows at a time.
+duplicate groups → clean shards → DCGAN": what `dedup.matching.match` searches is read here, some rows at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dedup.orders import BitOrder, Words, as_words, hash_codes
-from dedup.plan import SearchPart, SearchPlan
+from dedup.matching.orders import BitOrder, Words, as_words, hash_codes
+from dedup.matching.plan import SearchPart, SearchPlan
 
 Codes = NDArray[np.uint8]
 Indices = NDArray[np.int64]

@@ -4,16 +4,16 @@ Stands at the arrow "128-bit semantic codes → duplicate groups" of "source →
 duplicate groups → clean shards → DCGAN": what the search proposes is decided here on the pictures themselves.
 
 A cascade: `glance` throws out most unrelated pairs on coarse pictures, `look_again` most of the others; for the rest an
-affine map is fitted (`dedup.verify_align`), two dozen figures are taken (`dedup.verify_evidence`), and a small
-perceptron weighs them. Its weights, ``verifier.safetensors``, come from ``python -m benchmarks.verifier --fit``, which
-plants near-duplicates and looks up the nearest unrelated pictures.
+affine map is fitted (`dedup.verification.align`), two dozen figures are taken (`dedup.verification.evidence`), and a
+small perceptron weighs them. Its weights, ``verifier.safetensors``, come from ``python -m benchmarks.verifier --fit``,
+which plants near-duplicates and looks up the nearest unrelated pictures.
 
 A score is a function of the two pictures alone, bit for bit: neither their order nor the other pairs, the batches or
 the threads matter, as all sums are exact ones of whole numbers.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from dedup.codes import check_thumbnails, flat_mask
 from dedup.threads import run_batches
-from dedup.verify_align import brightness, fit_warps, glance, look_again
-from dedup.verify_evidence import NAMES, weigh_evidence
+from dedup.verification.align import brightness, fit_warps, glance, look_again
+from dedup.verification.evidence import NAMES, weigh_evidence
 
 # Natural log-odds. Of 257,000 pairs of nearest codes among 100,000 small pictures 29 reach it, by eye all rightly: at
 # most 15 of a million chance candidates do (95%).
@@ -37,8 +37,39 @@ _UNLIKE = 0.45  # correlation in detail, likewise
 _SURE = 0.97  # correlation in detail of pictures that need no further fitting
 _LOWEST, _EXAMINED_LOWEST = -20.0, -10.0  # between them are the scores of the hopeless, by the glance, and the flat
 _GLANCE_PAIRS, _EXAMINED_PAIRS = 128, 64  # at once, so that the working arrays stay in a core's cache
+_PAIRS_IN_MEMORY = 8_192  # of two thumbnails each: 50 MB
 _EVIDENCE_UNIT = 512  # whole-number levels of one standard deviation of a figure
 _WEIGHT_UNIT = 1024  # whole-number levels of a weight of 1
+
+Numbers = NDArray[np.int64]
+Take = Callable[[Numbers], NDArray[np.uint8]]
+
+
+def score_numbered(
+    first: Take, second: Take, a: Numbers, b: Numbers, mirrored: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Score pairs of numbered pictures as `score_pairs` does, a block of them in memory at a time.
+
+    Args:
+        first: from numbers, int64 (n,), to thumbnails, uint8 (n, 32, 32, 3).
+        second: the same, for the second pictures.
+        a: (P,) int64, numbers of the first pictures.
+        b: (P,) int64, numbers of the second ones.
+        mirrored: (P,) bool, where the second is compared mirrored.
+
+    Returns:
+        (P,) float32.
+    """
+    scores = np.empty(len(a), np.float32)
+    for start in range(0, len(a), _PAIRS_IN_MEMORY):
+        block = slice(start, start + _PAIRS_IN_MEMORY)
+        scores[block] = score_pairs(first(a[block]), flip(second(b[block]), mirrored[block]))
+    return scores
+
+
+def flip(thumbnails: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Thumbnails (P, 32, 32, 3), those marked flipped left to right."""
+    return np.where(mirrored[:, None, None, None], thumbnails[:, :, ::-1], thumbnails)
 
 
 def score_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,7 +96,7 @@ def score_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
 def gather_evidence(
     first: NDArray[np.uint8], second: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """Take the figures of `dedup.verify_evidence` of the pairs that pass the glance and the second look.
+    """Take the figures of `dedup.verification.evidence` of the pairs that pass the glance and the second look.
 
     Args:
         first: (P, 32, 32, 3) uint8 RGB.
@@ -147,7 +178,7 @@ def net_sha256() -> str:
 
 
 def _read_net() -> bytes:
-    return files("dedup").joinpath("verifier.safetensors").read_bytes()
+    return files("dedup.verification").joinpath("verifier.safetensors").read_bytes()
 
 
 @cache

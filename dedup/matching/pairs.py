@@ -1,7 +1,7 @@
 """Pairs on disk: candidates and verified pairs as one array of records, by image number.
 
 Serves the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit semantic codes →
-duplicate groups → clean shards → DCGAN": `dedup.match` finds pairs, `dedup.verify` scores them.
+duplicate groups → clean shards → DCGAN": `dedup.matching.match` finds pairs, `dedup.verification.verify` scores them.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dedup.match import Pairs
+from dedup.matching.match import Pairs
 
 # Two image numbers, a < b; the bits between their codes; whether one of the two is compared mirrored; how well they
 # verify (NaN: not asked).

@@ -1,7 +1,7 @@
 """Alignment: pairs of thumbnails in, how one of each pair lies over the other out.
 
-Serves `dedup.verify`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit
-semantic codes → duplicate groups → clean shards → DCGAN".
+Serves `dedup.verification.verify`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails →
+128-bit semantic codes → duplicate groups → clean shards → DCGAN".
 
 `glance` compares the slopes of brightness of coarse cells at a few dozen scales and shifts, which throws out most
 unrelated pairs; `look_again` compares what is left in detail, and `fit_warps` fits an affine map to what passes. Both

@@ -1,7 +1,7 @@
 """Search: distinct 128-bit codes in memory in, pairs within a Hamming radius out; by sorted tables or exhaustively.
 
-The heart of `dedup.match`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit
-semantic codes → duplicate groups → clean shards → DCGAN".
+The heart of `dedup.matching.match`, at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails →
+128-bit semantic codes → duplicate groups → clean shards → DCGAN".
 
 A table sorts the codes under one random choice of bits and compares each with those next to it in that order (Charikar,
 "Similarity Estimation Techniques from Rounding Algorithms", STOC 2002, section 4; Ravichandran, Pantel & Hovy, ACL
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dedup.codes import CODE_BYTES
-from dedup.orders import BitOrder, Words, block_distances
+from dedup.matching.orders import BitOrder, Words, block_distances
 
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -1,7 +1,7 @@
 """Matching: 128-bit codes in, candidate pairs within a Hamming radius out, in time linear in the number of codes.
 
 Stands at the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit semantic codes →
-duplicate groups → clean shards → DCGAN". Candidates still have to pass `dedup.verify`.
+duplicate groups → clean shards → DCGAN". Candidates still have to pass `dedup.verification.verify`.
 
 A search is a plan of parts, each a few tables over one range of codes, which run anywhere and in any order:
 `search_part` reads the codes where they lie on disk and holds its own range alone. The union of all parts is the
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dedup.gather import Items, Pairs, gather_part, sample_codes, sort_pairs
-from dedup.nearest import nearest
-from dedup.orders import BitOrder, Words, pair_distances
-from dedup.plan import SearchPart, SearchPlan, plan_search
-from dedup.search import count_distances, search_exhaustively, search_tables, unpack_pairs
+from dedup.matching.gather import Items, Pairs, gather_part, sample_codes, sort_pairs
+from dedup.matching.nearest import nearest
+from dedup.matching.orders import BitOrder, Words, pair_distances
+from dedup.matching.plan import SearchPart, SearchPlan, plan_search
+from dedup.matching.search import count_distances, search_exhaustively, search_tables, unpack_pairs
 
 __all__ = [
     "Pairs",

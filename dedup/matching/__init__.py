@@ -1,0 +1,1 @@
+"""Matching: codes in; candidates, the pairs of codes within a radius, and nearest codes out."""

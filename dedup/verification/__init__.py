@@ -1,0 +1,1 @@
+"""Verification: pairs of thumbnails in, how surely each shows one picture out; and what is remembered of it."""
