@@ -13,6 +13,7 @@ from pathlib import Path
 from dedup.comparison.exhibits import align_splits
 from dedup.encoder import load_encoder
 from dedup.images import Images
+from dedup.pipeline import Deduplication
 from dedup.profiles import Profile
 from dedup.stages.encoding import CodeStage, EncoderStage
 from dedup.thumbnails import ThumbnailStage
@@ -91,11 +92,8 @@ def encode_dataset(
     """
     with suppress(SourceError):
         return load_encoded(root)
-    thumbnails = make_thumbnails(root, open_source, executor, progress)
-    inside = threaded(executor)
-    encoder = run_stage(EncoderStage(profile.encoder, "auto", device), [thumbnails], root, inside, progress)
-    codes = run_stage(CodeStage(), [thumbnails, encoder], root, inside, progress)
-    return Encoded(thumbnails, encoder, codes)
+    made = Deduplication(open_source(), profile, device=device).run(root, executor, progress, until="codes")
+    return Encoded(made["thumbnails"], made["encoder"], made["codes"])
 
 
 def share_encoder(
