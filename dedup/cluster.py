@@ -1,7 +1,8 @@
 """Groups: verified pairs in, one keeper per group and what each dropped image is a duplicate of out.
 
 A group is a connected component of verified pairs in which every member also verifies against the group's keeper;
-what does not (the far end of a chain of small steps) forms groups of its own. Pure: arrays in, arrays out.
+what does not (the far end of a chain of small steps) forms groups of its own, and takes along what is more surely like
+its keeper. Pure: arrays in, arrays out.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Indices = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
 Verify = Callable[[Indices, Indices], npt.NDArray[np.bool_]]
 
 
@@ -40,11 +42,12 @@ class Groups:
         return np.bincount(self.keeper, minlength=len(self.keeper)).astype(np.int32)
 
 
-def group_pairs(a: Indices, b: Indices, rank: Indices, verify: Verify) -> Groups:
+def group_pairs(a: Indices, b: Indices, score: Scores, rank: Indices, verify: Verify) -> Groups:
     """Group images that verified pairs link.
 
     Args:
         a, b: int64 (P,): the pairs' images, indices below N.
+        score: float32 (P,): how sure each pair is.
         rank: int64 (N,): the total order of keepers; of several images the one of lowest rank is kept. No ties.
         verify: decides pairs (image, keeper), arrays of equal length, that are not among the given ones.
 
@@ -53,6 +56,7 @@ def group_pairs(a: Indices, b: Indices, rank: Indices, verify: Verify) -> Groups
     """
     keeper = np.arange(len(rank), dtype=np.int64)
     split_off: list[tuple[int, int]] = []
+    pairs = a, b
     while len(a):
         members = np.unique(np.concatenate([a, b]))
         best = _best_of_component(members, a, b, rank)
@@ -68,7 +72,20 @@ def group_pairs(a: Indices, b: Indices, rank: Indices, verify: Verify) -> Groups
         split_off += zip(others[~passed].tolist(), keepers[~passed].tolist(), strict=True)
         among_them = remains[a] & remains[b]
         a, b = a[among_them], b[among_them]
+    images, surest = _find_surest(*pairs, score, keeper, rank)
+    keeper[images] = surest
     return Groups(keeper, tuple(split_off))
+
+
+def _find_surest(a: Indices, b: Indices, score: Scores, keeper: Indices, rank: Indices) -> tuple[Indices, Indices]:
+    """Dropped images that pairs link to kept ones of lower rank, and the surest of those for each."""
+    images, others, score = np.concatenate([a, b]), np.concatenate([b, a]), np.concatenate([score, score])
+    kept = keeper == np.arange(len(keeper))
+    left = ~kept[images] & kept[others] & (rank[others] < rank[images])
+    images, others, score = images[left], others[left], score[left]
+    order = np.lexsort((rank[others], -score))
+    images, first = np.unique(images[order], return_index=True)
+    return images, others[order[first]]
 
 
 def _best_of_component(members: Indices, a: Indices, b: Indices, rank: Indices) -> Indices:

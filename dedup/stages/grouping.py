@@ -59,7 +59,7 @@ class GroupStage:
     """
 
     name: ClassVar[str] = "groups"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     verified: bool
     keeping: Keeping
@@ -72,10 +72,11 @@ class GroupStage:
         """Link equal bytes and verified pairs, choose keepers, write the tables."""
         thumbnails, codes, pairs, *sharpness = task.payload
         images = Images(thumbnails, codes)
-        near = [rows[["a", "b"]] for rows in load_pairs(pairs.paths(".pairs.npy"))]
+        near = [rows[["a", "b", "score"]] for rows in load_pairs(pairs.paths(".pairs.npy"))]
         same_a, same_b = equal_bytes(images)
         a = np.concatenate([same_a, *(rows["a"] for rows in near)])
         b = np.concatenate([same_b, *(rows["b"] for rows in near)])
+        score = np.concatenate([np.full(len(same_a), np.inf, np.float32), *(rows["score"] for rows in near)])
         members = np.unique(np.concatenate([a, b]))
         rows = images.rows(members, ROW_COLUMNS)
         _require_unique_keys(rows["key"], thumbnails)
@@ -83,7 +84,8 @@ class GroupStage:
             rows = rows.append_column("sharpness", pa.array(_sharpness_of(members, images, *sharpness)))
         linked = _Linked(images, members, rows["sha256"], verified=self.verified)
         rank = rank_images(rows, self.keeping)
-        groups = group_pairs(np.searchsorted(members, a), np.searchsorted(members, b), rank, linked.verify)
+        places = np.searchsorted(members, a), np.searchsorted(members, b)
+        groups = group_pairs(*places, score, rank, linked.verify)
         duplicates = linked.describe(groups, rows["key"])
         grouped = np.zeros(len(members), GROUPED)
         grouped["number"], grouped["size"] = members, groups.sizes

@@ -9,7 +9,13 @@ Indices = npt.NDArray[np.int64]
 Pair = tuple[int, int]
 
 
-def group(count: int, pairs: list[Pair], rank: list[int], alike: set[Pair] | None = None) -> Groups:
+def group(
+    count: int,
+    pairs: list[Pair],
+    rank: list[int],
+    alike: set[Pair] | None = None,
+    score: list[float] | None = None,
+) -> Groups:
     """Group with a verifier that knows the pairs of ``alike`` (None: everything passes)."""
 
     def verify(a: Indices, b: Indices) -> npt.NDArray[np.bool_]:
@@ -17,7 +23,8 @@ def group(count: int, pairs: list[Pair], rank: list[int], alike: set[Pair] | Non
         return np.array([alike is None or pair in alike for pair in ordered], np.bool_)
 
     a, b = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
-    return group_pairs(a, b, np.array(rank), verify)
+    scores = np.zeros(len(pairs)) if score is None else np.array(score)
+    return group_pairs(a, b, scores.astype(np.float32), np.array(rank), verify)
 
 
 def test_lowest_rank_is_kept_and_sizes_count_the_group() -> None:
@@ -37,6 +44,13 @@ def test_what_is_split_off_forms_a_group_of_its_own() -> None:
     chain = [(0, 1), (1, 2), (2, 3)]
     groups = group(4, chain, rank=[0, 1, 2, 3], alike=set(chain))
     assert groups.keeper.tolist() == [0, 0, 2, 2]
+
+
+def test_what_is_split_off_takes_along_what_is_more_surely_like_it() -> None:
+    pairs = [(0, 2), (1, 2)]
+    assert group(3, pairs, rank=[0, 1, 2], alike=set(pairs), score=[3, 8]).keeper.tolist() == [0, 1, 1]
+    assert group(3, pairs, rank=[0, 1, 2], alike=set(pairs), score=[8, 3]).keeper.tolist() == [0, 1, 0]
+    assert group(3, pairs, rank=[0, 2, 1], alike=set(pairs), score=[3, 8]).keeper.tolist() == [0, 1, 0]  # never a worse
 
 
 def test_no_pairs_keeps_everything() -> None:
