@@ -2,8 +2,9 @@
 
     python -m benchmarks.dedup_quality --data ../shared/data [--peer-python PATH …] [--tune]
 
-Sets: the rooms, an LMDB with a truth table; and 2,000 pictures each of imagenet32's and CIFAR-10's training part, of
-which every fifth has a planted near-duplicate. The hard kinds are planted into the same pictures in sets of their own.
+Sets: the rooms, an LMDB with a truth table; and 2,000 pictures (``--pictures``) each of imagenet32's and CIFAR-10's
+training part, of which every fifth has a planted near-duplicate. The hard kinds are planted into the same pictures in
+sets of their own.
 All figures are of held-out pictures, unless ``--tune`` asks for the other four fifths. Of the rooms, which are run as
 they are, both are shown. Ours runs as ``python -m dedup.run`` on the LMDB, the peers on the same images as files.
 
@@ -34,7 +35,6 @@ from pipelines.planting import HARD_KINDS, KINDS
 
 NATURAL = Path(__file__).with_name("natural_duplicates.csv")
 PROFILES = ("default", "paper")
-PICTURES = 2000
 SEED = 4
 
 
@@ -173,8 +173,10 @@ def add_scores(values: Sequence[Score]) -> Score:
     )
 
 
-def make_corpora(data: Path, folder: Path, *, held_out: bool, names: Sequence[str], hard: bool) -> Iterator[Corpus]:
-    """The sets with the 13 kinds, or those with the hard ones."""
+def make_corpora(
+    data: Path, folder: Path, *, held_out: bool, names: Sequence[str], count: int, hard: bool
+) -> Iterator[Corpus]:
+    """The sets with the 13 kinds, or those with the hard ones; ``count`` pictures of a set that has so many."""
     for name in names:
         out = folder / f"{name}{'_hard' if hard else ''}"
         if name == "rooms":
@@ -187,7 +189,7 @@ def make_corpora(data: Path, folder: Path, *, held_out: bool, names: Sequence[st
             pictures = {key: image for key, image in originals.items() if is_held_out(key) == held_out}
         else:
             uri = f"parquet:{data / name / 'train.parquet'}"
-            pictures = draw_pictures(uri, PICTURES, held_out=held_out, seed=SEED)
+            pictures = draw_pictures(uri, count, held_out=held_out, seed=SEED)
         yield make_corpus(name, pictures, HARD_KINDS if hard else KINDS, out, seed=SEED)
 
 
@@ -220,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with rooms_train_lmdb, imagenet32 and cifar10")
     parser.add_argument("--sets", nargs="+", default=["rooms", "imagenet32", "cifar10"], help="of these three")
+    parser.add_argument("--pictures", type=int, default=2000, help="of imagenet32 and of CIFAR-10")
     parser.add_argument("--kinds", nargs="+", default=["planted", "hard"], choices=["planted", "hard"])
     parser.add_argument("--profiles", nargs="+", default=PROFILES, choices=PROFILES)
     parser.add_argument("--tune", action="store_true", help="draw from the four fifths that are not held out")
@@ -235,7 +238,14 @@ def main() -> None:
     with scratch(options.folder) as folder:
         for kinds in options.kinds:
             sums: dict[str, list[Score]] = {}
-            corpora = make_corpora(options.data, folder, held_out=held_out, names=options.sets, hard=kinds == "hard")
+            corpora = make_corpora(
+                options.data,
+                folder,
+                held_out=held_out,
+                names=options.sets,
+                count=options.pictures,
+                hard=kinds == "hard",
+            )
             for corpus in corpora:
                 place = folder / f"{corpus.name}_{kinds}_runs"
                 results = [run_ours(corpus, profile, place) for profile in options.profiles]
