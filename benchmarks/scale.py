@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--sizes 1000000 10000000] [--radius N] [--workers 2]
     python -m benchmarks.scale --real parquet:/data/imagenet32/train.parquet parquet:/data/cifar10/train.parquet
 
-Codes lie on disk in shards of a million. Nine tenths are signs of 128 random projections of 15 numbers, whose distances
+Codes lie on disk in shards of a million. Nine tenths are signs of 128 random projections of 32 numbers, whose distances
 spread as those of 150,000 small real pictures do; one tenth are copies of others, half of them mirrored, with 1 bit to
 the radius flipped. Each size has processes of its own, two workers that each run one part of the plan at a time, as the
 pipeline's do; their memory is sampled. The radius is the one that the tool would choose for the size, or `--radius`.
@@ -35,7 +35,7 @@ Codes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 SHARD = 1_000_000
-DIRECTIONS = 15
+DIRECTIONS = 32
 CANDIDATES = 1.0  # unrelated pairs per image that the radius is chosen for
 MOST = 24
 BANDS = 3
