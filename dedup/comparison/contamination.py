@@ -68,7 +68,7 @@ def make_report(dataset: str, reference: str, crossed: Crossed) -> dict[str, Any
         "reference": reference,
         "radius": json.loads(crossed.search.path("search.json").read_bytes())["radius"],
         "threshold": round(float(THRESHOLD), 4),
-        "candidates": crossed.candidates.records,
+        "candidates": sum(json.loads(path.read_bytes()) for path in crossed.matches.paths(".candidates.json")),
         "read": read,
         "images": images,
         "flat": sum(int(np.count_nonzero(part)) for part in crossed.images.images().flat.parts),

@@ -73,7 +73,6 @@ class Crossed:
         images: the data set whose images are looked for.
         reference: the one they are looked for in; codes of the same encoder.
         search: says the radius.
-        candidates: see `dedup.comparison.crossing.CrossStage`.
         matches: see `dedup.comparison.crossing.MatchStage`.
         clean: the data set without its matches, where that was asked for.
     """
@@ -81,7 +80,6 @@ class Crossed:
     images: Encoded
     reference: Encoded
     search: Manifest
-    candidates: Manifest
     matches: Manifest
     clean: Manifest | None = None
 
@@ -98,7 +96,7 @@ def cross_datasets(
     both = [images.thumbnails, images.codes, reference.thumbnails, reference.codes]
     equal = run_stage(SameBytesStage(), both, root, inside, progress)
     matches = run_stage(MatchStage(), [*both, candidates, equal], root, inside, progress)
-    return Crossed(images, reference, search, candidates, matches)
+    return Crossed(images, reference, search, matches)
 
 
 def drop_matches(crossed: Crossed, source: Source, root: Folder, executor: Executor, progress: Progress) -> Crossed:

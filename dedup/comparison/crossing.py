@@ -108,10 +108,11 @@ class MatchStage:
     """Verifies candidates: ``NNNNN.parquet``, columns `NUMBERED`, a row per image that has a match: its best one.
 
     The best has equal bytes, or else the highest score, then the smallest distance, then the smallest key.
+    ``NNNNN.candidates.json`` says how many candidates there were: several parts of a search may find the same pair.
     """
 
     name: ClassVar[str] = "matches"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One per `IMAGES_PER_TASK` images; ``upstream``: both sets' thumbnails and codes, candidates, equal bytes."""
@@ -131,6 +132,7 @@ class MatchStage:
             pairs["b"] -= len(images)
             take, other = images.thumbnails.take, reference.thumbnails.take
             pairs["score"] = score_numbered(take, other, pairs["a"], pairs["b"], pairs["mirrored"])
+        (out / f"{task.name}.candidates.json").write_text(json.dumps(len(near)))
         table = _choose_best(images, reference, near[near["score"] >= THRESHOLD], same)
         pq.write_table(table, out / f"{task.name}.parquet")
         return int(table.num_rows)
