@@ -6,7 +6,9 @@ import dedup.query
 import dedup.run
 import facescrape.run
 import pipelines.run
+import train.export
 import train.run
+import train.sample
 from pipelines.cli import new_app, run_app
 
 app = new_app("From raw image sources to clean, de-duplicated training shards, and a DCGAN trained on them.")
@@ -20,6 +22,8 @@ app.command("against")(dedup.against.main)
 app.command("query")(dedup.query.main)
 app.command("audit")(dedup.audit.main)
 app.command("train", help=train.run.HELP)(train.run.main)
+app.command("sample")(train.sample.main)
+app.command("export")(train.export.main)
 
 
 def main() -> None:
