@@ -14,7 +14,10 @@ from train.config import Loss
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """What D minimises: -V(D, G), the binary cross-entropy of telling real from fake."""
+    """What D minimises: -V(D, G), the binary cross-entropy of telling real from fake.
+
+    0 where D is never wrong, log 4 where it knows no better than 1/2, as it does at the optimum.
+    """
     return binary_cross_entropy_with_logits(real, torch.ones_like(real)) + binary_cross_entropy_with_logits(
         fake, torch.zeros_like(fake)
     )
@@ -25,8 +28,3 @@ def generator_loss(fake: Tensor, loss: Loss) -> Tensor:
     if loss is Loss.MINIMAX:
         return -binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
     return binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
-
-
-def value(real: Tensor, fake: Tensor) -> Tensor:
-    """V(D, G): 0 where D is never wrong, -log 4 where it knows no better than 1/2, as it does at the optimum."""
-    return -discriminator_loss(real, fake)

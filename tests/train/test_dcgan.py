@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from train.config import PRESETS, ModelConfig, NormStatistics, Prior
+from train.config import Critic, ModelConfig, NormStatistics, Prior
 from train.dcgan import Discriminator, Generator, draw_z, from_pixels, initialise, layer_widths, to_pixels
 
-PAPER = PRESETS["paper"].model
+PAPER = ModelConfig()
 
 
 def small(**fields: object) -> ModelConfig:
@@ -123,6 +123,70 @@ def test_batch_statistics_keep_no_running_averages() -> None:
     assert not torch.allclose(generator(z)[:4], generator(z[:4]))  # an image depends on its minibatch
     running = Generator(small()).eval()
     assert torch.allclose(running(z)[:4], running(z[:4]), atol=1e-6)
+
+
+def test_six_convolutions_are_those_the_paper_classifies_by() -> None:
+    discriminator = Discriminator(ModelConfig(resolution=32, critic=Critic.SIX_CONV))
+    with torch.no_grad():
+        features = discriminator.features(torch.zeros(2, 3, 32, 32))
+    sides = [(activations.shape[1], activations.shape[2]) for activations in features]
+    assert sides == [(128, 32), (128, 16), (256, 16), (256, 8), (512, 8), (512, 4)]
+    assert 4 * 4 * sum(maps for maps, _ in sides) == 28_672  # max-pooled to 4×4 and put together
+    assert [type(module) for module in discriminator.layers[0]] == [nn.Conv2d, nn.LeakyReLU]
+    assert maps(discriminator, nn.BatchNorm2d) == [(128,), (256,), (256,), (512,), (512,)]
+    assert maps(discriminator, nn.Linear) == [(1, 512 * 4 * 4)]
+
+
+@pytest.mark.parametrize("critic", Critic)
+def test_logits_are_a_weighted_sum_of_the_last_features(critic: Critic) -> None:
+    config = small(resolution=32, critic=critic)
+    discriminator = Discriminator(config).eval()
+    initialise(discriminator, config, torch.Generator().manual_seed(0))
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    features = discriminator.features(images)
+    assert len(features) == len(discriminator.layers)
+    torch.testing.assert_close(discriminator(images), (features[-1].flatten(1) @ discriminator.classify.weight.T)[:, 0])
+
+
+def test_every_layer_of_both_networks_is_told_the_class() -> None:
+    plain, conditional = small(resolution=32), small(resolution=32, classes=10)
+    for network in (Generator, Discriminator):
+        for kind in (nn.Conv2d, nn.ConvTranspose2d):
+            axis = 0 if kind is nn.ConvTranspose2d else 1
+            told, untold = maps(network(conditional), kind), maps(network(plain), kind)
+            assert [shape[axis] for shape in told] == [shape[axis] + 10 for shape in untold]
+    assert maps(Generator(conditional), nn.Linear) == [(16 * 4 * 4, 110)]
+    assert maps(Discriminator(conditional), nn.Linear) == [(1, 16 * 4 * 4 + 10)]
+
+
+def test_images_and_logits_depend_on_the_class_of_their_own_row_alone() -> None:
+    config = small(resolution=32, classes=3)
+    generator, discriminator = Generator(config).eval(), Discriminator(config).eval()
+    z = draw_z(4, config, torch.Generator().manual_seed(0))
+    labels, others = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 2, 0])
+    images = generator(z, labels)
+    for first, second in (
+        (images, generator(z, others)),
+        (discriminator(images, labels), discriminator(images, others)),
+    ):
+        changed = [not torch.equal(a, b) for a, b in zip(first, second, strict=True)]
+        assert changed == [False, True, False, False]
+
+
+def test_labels_are_given_exactly_where_there_are_classes() -> None:
+    z = torch.zeros(2, 100)
+    with pytest.raises(ValueError, match="without labels"):
+        Generator(small(classes=3))(z)
+    with pytest.raises(ValueError, match="0 classes was called with labels"):
+        Discriminator(small())(torch.zeros(2, 3, 64, 64), torch.zeros(2, dtype=torch.int64))
+
+
+def test_logits_are_float32_under_autocast() -> None:
+    config = small(resolution=32)
+    with torch.autocast("cpu", torch.bfloat16):
+        discriminator = Discriminator(config)
+        assert discriminator(torch.zeros(2, 3, 32, 32)).dtype == torch.float32
+        assert discriminator.features(torch.zeros(2, 3, 32, 32))[-1].dtype == torch.bfloat16
 
 
 @given(st.integers(0, 2**32 - 1))
