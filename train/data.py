@@ -1,12 +1,16 @@
 """Data: clean shards in, minibatches of ``uint8`` images out.
 
 Stands at the arrow of "clean shards → DCGAN". Shards are packed once per resolution: each becomes ``<shard>.rgb``, the
-bare bytes of a uint8 array (N, R, R, 3), which is mapped and never read as a whole. No augmentation, as in the paper.
+bare bytes of a uint8 array (N, R, R, 3), which is mapped and never read as a whole, and ``<shard>.labels.json``, what
+its source calls each image. No augmentation, as in the paper.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,13 +21,13 @@ from pipelines.executors import Executor
 from pipelines.images import ImageRejected, centre_square, decode
 from pipelines.manifest import Manifest
 from pipelines.progress import Progress
-from pipelines.record import Record
+from pipelines.record import Record, Scalar
 from pipelines.registry import locate_source
 from pipelines.shards import read_records
 from pipelines.sources import Source
 from pipelines.stage import Plan, Task, plan_stage, run_stage
 
-PACKED_SUFFIX = ".rgb"
+PACKED_SUFFIX, LABELS_SUFFIX = ".rgb", ".labels.json"
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -36,7 +40,7 @@ class PackClean:
     resolution: int
 
     name: ClassVar[str] = "from_clean"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One for each shard of the clean manifest."""
@@ -50,18 +54,16 @@ class PackClean:
             IntegrityError: an image that de-duplication could decode no longer can be.
         """
         clean: Manifest = task.payload
-        with (out / f"{task.name}{PACKED_SUFFIX}").open("wb") as file:
-            count = 0
+        with Packer(out, task.name, self.resolution) as packer:
             for record in read_records(clean):
                 try:
-                    file.write(shrink(record, self.resolution).tobytes())
+                    packer.add(record)
                 except ImageRejected as rejected:
                     raise IntegrityError(
                         f"image {record.key} of {clean.folder / f'{task.name}.tar'} is damaged ({rejected.reason})",
                         hint="remove that file and run de-duplication again: it makes what is missing",
                     ) from rejected
-                count += 1
-        return count
+        return len(packer.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class PackRaw:
     resolution: int
 
     name: ClassVar[str] = "from_raw"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One for each split of the source."""
@@ -81,15 +83,36 @@ class PackRaw:
 
     def run(self, task: Task, out: Path) -> int:
         """Pack one split."""
-        with (out / f"{task.name}{PACKED_SUFFIX}").open("wb") as file:
-            count = 0
+        with Packer(out, task.name, self.resolution) as packer:
             for record in self.source.read(task.payload):
-                try:
-                    file.write(shrink(record, self.resolution).tobytes())
-                except ImageRejected:
-                    continue
-                count += 1
-        return count
+                with suppress(ImageRejected):
+                    packer.add(record)
+        return len(packer.labels)
+
+
+class Packer:
+    """Writes the two files of one shard; use as a context manager."""
+
+    def __init__(self, folder: Path, name: str, resolution: int) -> None:
+        self.labels: list[Scalar] = []
+        self._resolution = resolution
+        self._file = (folder / f"{name}{PACKED_SUFFIX}").open("wb")
+        self._labels_path = folder / f"{name}{LABELS_SUFFIX}"
+
+    def add(self, record: Record) -> None:
+        """Append an image. Raises ImageRejected where it cannot be decoded."""
+        self._file.write(shrink(record, self._resolution).tobytes())
+        self.labels.append(record.meta.get("label"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None:
+            self._labels_path.write_text(json.dumps(self.labels))
 
 
 def shrink(record: Record, resolution: int) -> Pixels:
@@ -103,12 +126,17 @@ class PackedImages:
     Attributes:
         resolution: side of the images, in pixels.
         digest: SHA-256 of the packed bytes, by which a resumed run knows that its images are the same.
+        labels: what the source calls each image, one for each; None where it says nothing.
     """
 
-    def __init__(self, shards: Sequence[Pixels], resolution: int, digest: str) -> None:
+    def __init__(
+        self, shards: Sequence[Pixels], resolution: int, digest: str, labels: Sequence[Scalar] | None = None
+    ) -> None:
         self.resolution = resolution
         self.digest = digest
-        self._shards = shards
+        self._shards = [np.asarray(shard) for shard in shards]
+        self._lengths = np.array([len(shard) for shard in shards], np.int64)
+        self.labels = [None] * sum(map(len, shards)) if labels is None else labels
         self._ends = np.cumsum([len(shard) for shard in shards], dtype=np.int64)
 
     @classmethod
@@ -117,19 +145,39 @@ class PackedImages:
         shape = (resolution, resolution, 3)
         files = [path for path in manifest.paths(PACKED_SUFFIX) if path.stat().st_size]
         shards = [np.memmap(path, np.uint8, mode="r").reshape(-1, *shape) for path in files]
-        return cls(shards, resolution, manifest.digest)
+        labels = [label for path in manifest.paths(LABELS_SUFFIX) for label in json.loads(path.read_bytes())]
+        return cls(shards, resolution, manifest.digest, labels)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    def number_labels(self, classes: int) -> Indices:
+        """The labels as numbers below ``classes``, int64 (N,): their places among all, in order.
+
+        Raises:
+            ConfigError: an image has no label, or there are not so many different ones.
+        """
+        kinds = sorted({str(label) for label in self.labels if label is not None}, key=lambda kind: (len(kind), kind))
+        if None in self.labels:
+            raise ConfigError(
+                f"{self.labels.count(None):,} of {len(self):,} images have no label",
+                hint="give --classes 0, or a source with labels",
+            )
+        if len(kinds) != classes:
+            raise ConfigError(
+                f"--classes is {classes}, and there are {len(kinds)}", hint=f"give --classes {len(kinds)}"
+            )
+        numbers = {kind: number for number, kind in enumerate(kinds)}
+        return np.array([numbers[str(label)] for label in self.labels], np.int64)
 
     def take(self, indices: Indices) -> Pixels:
         """Copy the images at ``indices``, in their order: uint8 RGB (len(indices), R, R, 3)."""
         taken = np.empty((len(indices), self.resolution, self.resolution, 3), np.uint8)
         homes = np.searchsorted(self._ends, indices, side="right")
-        for home in np.unique(homes):
-            chosen = np.flatnonzero(homes == home)
-            shard = self._shards[home]
-            taken[chosen] = shard[indices[chosen] - (self._ends[home] - len(shard))]
+        places = indices - (self._ends - self._lengths)[homes]
+        # One by one is faster than by sets: each is a copy of some kilobytes.
+        for row, (home, place) in enumerate(zip(homes.tolist(), places.tolist(), strict=True)):
+            taken[row] = self._shards[home][place]
         return taken
 
 
@@ -196,9 +244,3 @@ def count_minibatches(images: PackedImages, batch_size: int) -> int:
             hint=f"give --batch-size {len(images)} or less" if len(images) > 1 else "the set needs more images",
         )
     return len(images) // batch_size
-
-
-def minibatches(images: PackedImages, order: Indices, batch_size: int, start: int = 0) -> Iterator[Pixels]:
-    """Yield an epoch's whole minibatches from the ``start``-th on: uint8 RGB (batch_size, R, R, 3)."""
-    for first in range(start * batch_size, len(order) - batch_size + 1, batch_size):
-        yield images.take(order[first : first + batch_size])

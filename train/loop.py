@@ -5,31 +5,57 @@ The last arrow of "clean shards → DCGAN", to be read from top to bottom.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from pipelines.errors import DiskFull, disk_full, is_disk_full
+from pipelines.errors import DiskFull, TrainingError, disk_full, is_disk_full
 from train import checkpoint
-from train.checkpoint import SAMPLES_STREAM, TrainingState, seeded_generator
+from train.checkpoint import SAMPLES_STREAM, Saver, TrainingState, seeded_generator
 from train.config import TrainConfig, Updates
-from train.data import PackedImages, Pixels, count_minibatches, epoch_order, minibatches
-from train.dcgan import draw_z, from_pixels
-from train.losses import discriminator_loss, generator_loss, value
-from train.samples import GRID_IMAGES, draw, lay_out, save_png
+from train.data import PackedImages, count_minibatches
+from train.feed import Residence, open_feed
+from train.parallel import ALONE, Ranks
+from train.samples import GRID_IMAGES, Inputs, draw, lay_out, save_png, stream_inputs
+from train.statistics import prepare, usual_statistics
 from train.stats import Row, StatsLog
+from train.step import Stepper
+from train.watch import OnCollapse, Watcher, measure_diversity
 
 MINIBATCHES_PER_ROW = 50
-CHECKPOINT_EVERY_S = 600.0  # within an epoch; its end always has one
+MOST_ROLLBACKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How training runs; decides nothing of what comes out, but for rounding and for what follows a collapse.
+
+    Attributes:
+        device: where the networks are.
+        compiled: whether steps are compiled, and on a GPU recorded.
+        residence: where the images are.
+        kept: checkpoints kept, the last ones.
+        checkpoint_every_s: between checkpoints within an epoch, in seconds; its end always has one.
+        on_collapse: what to do where training comes apart.
+    """
+
+    device: torch.device
+    compiled: bool = False
+    residence: Residence = Residence.AUTO
+    kept: int = checkpoint.KEPT_CHECKPOINTS
+    checkpoint_every_s: float = 600.0
+    on_collapse: OnCollapse = OnCollapse.WARN
 
 
 def train(
     state: TrainingState,
     images: PackedImages,
     run_folder: Path,
+    running: Running,
     *,
-    device: torch.device,
+    ranks: Ranks = ALONE,
     watch: Callable[[int, Row | None], None] = lambda images_seen, row: None,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -39,8 +65,9 @@ def train(
     Args:
         state: where to go on from; changed in place.
         images: what D calls real.
-        run_folder: where samples, statistics and checkpoints go.
-        device: where the networks are.
+        run_folder: where samples, statistics and checkpoints go; the first rank writes them.
+        running: how.
+        ranks: the processes that train together.
         watch: called after each minibatch with the images seen so far, and with a row of statistics where one is due.
         should_stop: whether to save a checkpoint and return.
         clock: seconds, for rates and for checkpoints within an epoch.
@@ -49,18 +76,20 @@ def train(
         Whether all epochs are done.
 
     Raises:
-        TrainingError: a loss or a weight is no longer finite.
+        TrainingError: a loss or a weight is no longer finite, or training came apart and was to stop then.
         DiskFull: no space was left below ``run_folder``.
     """
     try:
-        with StatsLog(run_folder, state.images_seen) as stats:
-            return _train(
-                state, images, run_folder, stats, device=device, watch=watch, should_stop=should_stop, clock=clock
-            )
+        with (
+            StatsLog(run_folder if ranks.is_first else None, state.images_seen) as stats,
+            Saver(run_folder, running.kept) as saver,
+        ):
+            return _train(state, images, run_folder, running, ranks, stats, saver, watch, should_stop, clock)
     except OSError as error:
         if is_disk_full(error):
             message = disk_full(run_folder).message
-            raise DiskFull(message, hint="free some space; the same command with --resume then goes on") from error
+            hint = "free some space; the same command with --resume auto then goes on"
+            raise DiskFull(message, hint=hint) from error
         raise
 
 
@@ -68,32 +97,39 @@ def _train(
     state: TrainingState,
     images: PackedImages,
     run_folder: Path,
+    running: Running,
+    ranks: Ranks,
     stats: StatsLog,
-    *,
-    device: torch.device,
+    saver: Saver,
     watch: Callable[[int, Row | None], None],
     should_stop: Callable[[], bool],
     clock: Callable[[], float],
 ) -> bool:
     # What does not change: the z of the samples, the length of an epoch.
     config = state.config
-    samples_z = draw_z(GRID_IMAGES, config.model, seeded_generator(config.seed, SAMPLES_STREAM)).to(device)
+    noise = seeded_generator(config.seed, SAMPLES_STREAM)
+    inputs = next(stream_inputs(config.model, GRID_IMAGES, noise, device=running.device))
     minibatches_per_epoch = count_minibatches(images, config.batch_size)
+    statistics = usual_statistics(config)
+    feed = open_feed(images, config, running.device, running.residence)
+    stepper = Stepper(state, running.device, compiled=running.compiled, ranks=ranks)
+    if state.watcher is None:
+        some = np.random.default_rng(config.seed).choice(len(images), min(GRID_IMAGES, len(images)), replace=False)
+        state.watcher = Watcher(measure_diversity(images.take(some)))
     row_at = saved_at = clock()
     row_images = state.images_seen
 
     while state.epoch < config.epochs:
         # An epoch's images in an order of its own, from where the state stands in it.
-        order = epoch_order(config.seed, state.epoch, len(images))
-        for batch in minibatches(images, order, config.batch_size, start=state.minibatch):
+        stepper.set_learning_rate(learning_rate(config, state.epoch))
+        goes_back = False
+        for minibatch in feed.minibatches(state.epoch, state.minibatch, ranks.rank, ranks.count):
             # Whose turn it is.
             turn = state.epoch * minibatches_per_epoch + state.minibatch
             trains_discriminator, trains_generator = take_turns(turn, config)
-            measured: dict[str, Tensor] = {}
-            if trains_discriminator:
-                measured |= step_discriminator(state, from_pixels(upload(batch, device)))
-            if trains_generator:
-                measured |= step_generator(state, device)
+            measured = stepper.step(minibatch.pixels, minibatch.labels, trains_discriminator, trains_generator)
+            if trains_generator and state.average is not None:
+                state.average.update(state.generator)
 
             # Count.
             state.minibatch += 1
@@ -102,31 +138,52 @@ def _train(
             ends_epoch = state.minibatch == minibatches_per_epoch
 
             # Statistics: the only place that waits for the device.
-            row = None
+            row: Row | None = None
             if (turn + 1) % MINIBATCHES_PER_ROW == 0 or ends_epoch:
                 means = state.measures.summarise()
                 now = clock()
                 rate = (state.images_seen - row_images) / max(now - row_at, 1e-9)
                 row_at, row_images = now, state.images_seen
-                row = {"images": state.images_seen, "epoch": state.epoch + 1, **means, "images_per_s": round(rate, 1)}
+                drawn = draw(prepare(state.generator, config.model, statistics), *inputs)
+                diversity = measure_diversity(drawn)
+                signs = state.watcher.look(means.get("d_real", 0.5), means.get("d_fake", 0.5), diversity)
+                row = {
+                    "images": state.images_seen,
+                    "epoch": state.epoch + 1,
+                    **means,
+                    "spread": round(diversity.spread, 3),
+                    "code_distance": round(diversity.code_distance, 3),
+                    "images_per_s": round(rate, 1),
+                    **_measure_memory(running.device),
+                    **({"signs": signs} if signs else {}),
+                }
                 stats.write(row)
+                goes_back = ranks.agree(bool(signs)) and running.on_collapse is not OnCollapse.WARN
 
             # The end of an epoch: what G draws now of the same z.
             if ends_epoch:
                 state.epoch, state.minibatch = state.epoch + 1, 0
-                grid = lay_out(draw(state.generator, samples_z))
-                save_png(run_folder / "samples" / f"epoch_{state.epoch:04d}.png", grid)
-                save_png(run_folder / "samples.png", grid)
-                stats.show("samples", grid, state.images_seen)
+                if ranks.is_first:
+                    _show_samples(state, inputs, run_folder, stats)
             watch(state.images_seen, row)
+            if goes_back:
+                break
 
             # A checkpoint comes last: what it vouches for is on disk.
-            stops = should_stop()
-            if ends_epoch or stops or clock() - saved_at > CHECKPOINT_EVERY_S:
-                checkpoint.save(state, run_folder)
+            stops = ranks.agree(should_stop())
+            if ends_epoch or stops or ranks.agree(clock() - saved_at > running.checkpoint_every_s):
+                if ranks.is_first:
+                    saver.save(state)
                 saved_at = clock()
             if stops and state.epoch < config.epochs:
                 return False
+
+        # Where training came apart: from an earlier checkpoint on, with another z.
+        if goes_back:
+            saver.wait()
+            ranks.wait()
+            _go_back(state, run_folder, running.on_collapse)
+            stepper = Stepper(state, running.device, compiled=running.compiled, ranks=ranks)
     return True
 
 
@@ -139,42 +196,40 @@ def take_turns(minibatch: int, config: TrainConfig) -> tuple[bool, bool]:
     return True, minibatch % k == k - 1
 
 
-def step_discriminator(state: TrainingState, real: Tensor) -> dict[str, Tensor]:
-    """One step of D up V(D, G): on ``real``, (B, 3, R, R) in [-1, 1], and on as many drawn images."""
-    with torch.no_grad():
-        fake = state.generator(_draw_noise(state, real.device))
-    # Apart, so that batch norm sees each with its own statistics.
-    real_logits, fake_logits = state.discriminator(real), state.discriminator(fake)
-    state.discriminator_optimiser.zero_grad()
-    torch.autograd.backward(discriminator_loss(real_logits, fake_logits))
-    state.discriminator_optimiser.step()
-    return {
-        "value": value(real_logits.detach(), fake_logits.detach()),
-        "d_real": real_logits.detach().sigmoid().mean(),
-        "d_fake": fake_logits.detach().sigmoid().mean(),
-    }
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """Adam's in an epoch (from 0): as configured, then in ``decay_epochs`` equal steps towards 0."""
+    left = config.epochs - epoch
+    return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
 
 
-def step_generator(state: TrainingState, device: torch.device) -> dict[str, Tensor]:
-    """One step of G on a minibatch of fresh z, as Algorithm 1 has it."""
-    loss = generator_loss(state.discriminator(state.generator(_draw_noise(state, device))), state.config.loss)
-    state.generator_optimiser.zero_grad()
-    # D's own gradients are not asked for: they would be computed for nothing.
-    torch.autograd.backward(loss, inputs=list(state.generator.parameters()))
-    state.generator_optimiser.step()
-    return {"generator_loss": loss.detach()}
+def _show_samples(state: TrainingState, inputs: Inputs, run_folder: Path, stats: StatsLog) -> None:
+    """Draw the grid of the fixed z, and that of the moving average."""
+    model, statistics = state.config.model, usual_statistics(state.config)
+    grid = lay_out(draw(prepare(state.generator, model, statistics), *inputs))
+    save_png(run_folder / "samples" / f"epoch_{state.epoch:04d}.png", grid)
+    save_png(run_folder / "samples.png", grid)
+    stats.show("samples", grid, state.images_seen)
+    if state.average is not None:
+        grid = lay_out(draw(prepare(state.average.generator, model, statistics), *inputs))
+        save_png(run_folder / "samples_ema.png", grid)
+        stats.show("samples_ema", grid, state.images_seen)
 
 
-def _draw_noise(state: TrainingState, device: torch.device) -> Tensor:
-    return _to_device(draw_z(state.config.batch_size, state.config.model, state.noise), device)
+def _measure_memory(device: torch.device) -> dict[str, float]:
+    """The most memory that tensors have taken on a GPU, in MB."""
+    return {"gpu_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)} if device.type == "cuda" else {}
 
 
-def upload(batch: Pixels, device: torch.device) -> Tensor:
-    """A minibatch to the device, still uint8 (B, R, R, 3), without waiting for it."""
-    return _to_device(torch.from_numpy(batch), device)
+def _go_back(state: TrainingState, run_folder: Path, on_collapse: OnCollapse) -> None:
+    """Take over the last checkpoint; where training came apart again since one, that before it.
 
-
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    Raises:
+        TrainingError: training is to stop instead, or has gone back too often, or there is no checkpoint.
+    """
+    message = f"training came apart at image {state.images_seen:,} (signs in {run_folder / 'stats.jsonl'})"
+    found = checkpoint.find_checkpoints(run_folder)[: -1 if state.rollbacks else None]
+    if on_collapse is OnCollapse.STOP or state.rollbacks >= MOST_ROLLBACKS or not found:
+        raise TrainingError(
+            message, hint="the last checkpoints are kept; begin another run with a lower --learning-rate or --beta1"
+        )
+    state.roll_back(checkpoint.read(found[-1]))

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
@@ -35,26 +35,50 @@ from pipelines.cli import (
     set_up_output,
 )
 from pipelines.errors import ConfigError, TrainingError
-from pipelines.executors import LocalExecutor
+from pipelines.executors import Executor, LocalExecutor
+from pipelines.progress import Progress
 from pipelines.stage import dataset_lock
 from pipelines.store import write_atomically
 from train import checkpoint
 from train.checkpoint import TrainingState
-from train.config import Loss, NormStatistics, Prior, TrainConfig, Updates, choose
+from train.config import (
+    PRESETS,
+    Critic,
+    Loss,
+    NormStatistics,
+    Precision,
+    Prior,
+    TrainConfig,
+    Updates,
+    choose,
+    to_toml,
+)
 from train.data import PackedImages, Packing, count_minibatches, pack, plan_packing
-from train.loop import train
+from train.feed import Residence
+from train.loop import Running, train
+from train.parallel import Ranks, join_ranks, synchronise_norms
+from train.runs import CONFIG_NAME
 from train.stats import Row
+from train.watch import OnCollapse
 
-CONFIG_NAME = "config.json"
+CONFIG_TOML = "config.toml"
 
 HELP = (
     "Train the DCGAN of Radford et al. (2016) on a clean data set.\n\n"
     "Makes DATA_ROOT/DATASET/train/NAME with samples.png (and a grid for each epoch in samples/), stats.jsonl, "
-    "TensorBoard's events and checkpoints. Ctrl-C saves, and --resume goes on as if nothing had happened. "
+    "TensorBoard's events and checkpoints. Ctrl-C saves, and --resume auto goes on as if nothing had happened. "
     "Options that are not given are the preset's."
 )
 
 app = new_app(HELP)
+
+
+class Resume(StrEnum):
+    """What to do with a run that is there already."""
+
+    NEVER = "never"  # refuse to write over it
+    AUTO = "auto"  # go on with it; begin where there is none
+    MUST = "must"  # go on with it; refuse to begin
 
 
 class Device(StrEnum):
@@ -65,7 +89,7 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-NETWORKS, OPTIMISATION, SOURCES = "Networks", "Optimisation", "Images"
+NETWORKS, OPTIMISATION, SOURCES, SPEED, SAFETY = "Networks", "Optimisation", "Images", "Speed", "Safety"
 
 
 @app.command(help=HELP)
@@ -74,13 +98,23 @@ def main(
     *,
     preset: Annotated[
         str,
-        typer.Option(help="paper: as published. authors: as their code. tiny: two minutes on a CPU."),
+        typer.Option(help=f"One of {', '.join(PRESETS)}; what to expect of each stands in train/presets."),
     ] = "paper",
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML that says what the preset would; a run leaves one: config.toml."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels: 32, 64 or 128.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a minibatch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, every z and the order of images.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[
+        Resume,
+        typer.Option(help="Go on from the last checkpoint. auto: begin where there is none. must: begin nothing."),
+    ] = Resume.NEVER,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Resume with other options, or on other images, than before.")
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="The run's folder below DATA_ROOT/DATASET/train.", show_default="the preset's")
     ] = None,
@@ -97,6 +131,43 @@ def main(
         typer.Option(
             help="With --allow-duplicates: a source's URI.", show_default="the registry's", rich_help_panel=SOURCES
         ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of convolutions; statistics and losses stay fp32.", show_default="fp32", rich_help_panel=SPEED
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compile the steps; GPU: record them.", rich_help_panel=SPEED)
+    ] = False,
+    data_on_gpu: Annotated[
+        Residence, typer.Option(help="Whether all images lie on the GPU.", rich_help_panel=SPEED)
+    ] = Residence.AUTO,
+    sync_bn: Annotated[
+        bool,
+        typer.Option(
+            "--sync-bn", help="With torchrun: batch norm sees the minibatches of all processes.", rich_help_panel=SPEED
+        ),
+    ] = False,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Checkpoints that are kept.", rich_help_panel=SAFETY)
+    ] = checkpoint.KEPT_CHECKPOINTS,
+    on_collapse: Annotated[
+        OnCollapse,
+        typer.Option(help="Where D is too sure or samples grow alike.", rich_help_panel=SAFETY),
+    ] = OnCollapse.WARN,
+    ema_decay: Annotated[
+        float | None,
+        typer.Option(help="Keep a moving average of G's weights, such as 0.999.", rich_help_panel=OPTIMISATION),
+    ] = None,
+    decay_epochs: Annotated[
+        int | None,
+        typer.Option(help="The last epochs, in which the learning rate falls.", rich_help_panel=OPTIMISATION),
+    ] = None,
+    critic: Annotated[Critic | None, typer.Option(help="The architecture of D.", rich_help_panel=NETWORKS)] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Tell both networks the label, one of so many.", rich_help_panel=NETWORKS)
     ] = None,
     generator_width: Annotated[
         int | None, typer.Option(help="Maps of G's last hidden layer.", rich_help_panel=NETWORKS)
@@ -164,23 +235,35 @@ def main(
             "learning_rate": learning_rate,
             "beta1": beta1,
             "gradient_l2": gradient_l2,
+            "precision": precision,
+            "ema_decay": ema_decay,
+            "decay_epochs": decay_epochs,
+            "critic": critic,
+            "classes": classes,
         },
+        config_file,
     )
-    target = choose_device(device)
-    run_folder = data_root / dataset / "train" / (name or preset)
+    running = Running(choose_device(device), compiled, data_on_gpu, kept=keep, on_collapse=on_collapse)
+    run_folder = data_root / dataset / "train" / (name or (config_file.stem if config_file else preset))
     packing = plan_packing(dataset, data_root, config.model.resolution, allow_duplicates, source)
-    require_begun_or_new(run_folder, resume)
     if dry_run:
+        require_begun_or_new(run_folder, resume)
         describe(packing, config, run_folder)
         return
 
     executor = LocalExecutor() if workers is None else LocalExecutor(workers)
-    with dataset_lock(packing.root, shlex.join(sys.argv)):
-        images = pack(packing, executor, progress)
-    count_minibatches(images, config.batch_size)
-    with dataset_lock(run_folder, shlex.join(sys.argv)):
-        state = open_run(run_folder, config, images, target, resume)
-        finished = run(state, images, run_folder, target, verbose)
+    with join_ranks(running.device) as ranks:
+        require_begun_or_new(run_folder, resume)
+        ranks.share(config.batch_size)
+        images = pack_once(packing, executor, progress, ranks)
+        count_minibatches(images, config.batch_size)
+        lock = dataset_lock(run_folder, shlex.join(sys.argv)) if ranks.is_first else nullcontext()
+        with lock:
+            state = open_run(run_folder, config, images, running.device, ranks, allow_changes=allow_changes)
+            if sync_bn and ranks.count > 1:
+                synchronise_norms(state.generator)
+                synchronise_norms(state.discriminator)
+            finished = run(state, images, run_folder, running, ranks, verbose)
     if not finished:
         sys.exit(INTERRUPTED)  # not typer.Exit: `run` has said already how to go on
 
@@ -194,15 +277,24 @@ def choose_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
-def require_begun_or_new(run_folder: Path, resume: bool) -> None:
+def require_begun_or_new(run_folder: Path, resume: Resume) -> None:
     """Refuse to write over a run, and to resume what never began; TrainingError says which."""
     begun = (run_folder / CONFIG_NAME).exists()
-    if begun and not resume:
+    if begun and resume is Resume.NEVER:
         raise TrainingError(
-            f"{run_folder} holds a run already", hint="go on with it: --resume; or begin another: --name NAME"
+            f"{run_folder} holds a run already", hint="go on with it: --resume auto; or begin another: --name NAME"
         )
-    if resume and not begun:
+    if resume is Resume.MUST and not begun:
         raise TrainingError(f"there is no run to resume in {run_folder}", hint="begin it without --resume")
+
+
+def pack_once(packing: Packing, executor: Executor, progress: Progress, ranks: Ranks) -> PackedImages:
+    """Let the first rank pack what is not packed yet; the others then find all of it done."""
+    if ranks.is_first:
+        with dataset_lock(packing.root, shlex.join(sys.argv)):
+            images = pack(packing, executor, progress)
+    ranks.wait()
+    return images if ranks.is_first else pack(packing, executor)
 
 
 def describe(packing: Packing, config: TrainConfig, run_folder: Path) -> None:
@@ -219,22 +311,33 @@ def describe(packing: Packing, config: TrainConfig, run_folder: Path) -> None:
 
 
 def open_run(
-    run_folder: Path, config: TrainConfig, images: PackedImages, device: torch.device, resume: bool
+    run_folder: Path,
+    config: TrainConfig,
+    images: PackedImages,
+    device: torch.device,
+    ranks: Ranks,
+    *,
+    allow_changes: bool = False,
 ) -> TrainingState:
-    """The state to train from: new, or that of the last checkpoint; notes the configuration in ``config.json``."""
+    """The state to train from: that of the last checkpoint, or new; notes the configuration in the run's folder."""
     state = TrainingState.begin(config, images.digest, device)
-    checkpoints = checkpoint.find_checkpoints(run_folder) if resume else []
-    if checkpoints:
+    if checkpoints := checkpoint.find_checkpoints(run_folder):
         content = checkpoint.read(checkpoints[-1])
-        checkpoint.require_same_run(content, config, images.digest)
+        checkpoint.require_same_run(content, config, images.digest, allow_changes=allow_changes)
         state.restore(content)
-    note = {"images": len(images), "data_digest": images.digest, "torch": torch.__version__, **config.to_json()}
-    write_atomically(run_folder / CONFIG_NAME, json.dumps(note, indent=1).encode())
-    (run_folder / "samples").mkdir(exist_ok=True)
+    ranks.wait()
+    if ranks.is_first:
+        note = {"images": len(images), "data_digest": images.digest, "torch": torch.__version__, **config.to_json()}
+        write_atomically(run_folder / CONFIG_NAME, json.dumps(note, indent=1).encode())
+        write_atomically(run_folder / CONFIG_TOML, to_toml(config).encode())
+        (run_folder / "samples").mkdir(exist_ok=True)
+    ranks.wait()
     return state
 
 
-def run(state: TrainingState, images: PackedImages, run_folder: Path, device: torch.device, verbose: bool) -> bool:
+def run(
+    state: TrainingState, images: PackedImages, run_folder: Path, running: Running, ranks: Ranks, verbose: bool
+) -> bool:
     """Train with progress on the console, a line per epoch or (verbose) per row; whether all epochs are done."""
     config = state.config
     per_epoch = count_minibatches(images, config.batch_size) * config.batch_size
@@ -242,8 +345,8 @@ def run(state: TrainingState, images: PackedImages, run_folder: Path, device: to
         console.print(f"finished already: {state.epoch} epochs in {run_folder}; a larger --epochs goes on")
         return True
     console.print(
-        f"training on {len(images):,} images of {config.model.resolution} px, {device}, "
-        f"epochs {state.epoch + 1} to {config.epochs}"
+        f"training on {len(images):,} images of {config.model.resolution} px, {running.device}"
+        f"{f', {ranks.count} processes' if ranks.count > 1 else ''}, epochs {state.epoch + 1} to {config.epochs}"
     )
     columns = (
         TextColumn("  {task.description}"),
@@ -253,18 +356,22 @@ def run(state: TrainingState, images: PackedImages, run_folder: Path, device: to
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    has_bar = error_console.is_terminal and not console.quiet
+    has_bar = error_console.is_terminal and not console.quiet and ranks.is_first
     with Bars(*columns, console=error_console, disable=not has_bar) as bars, stop_requests() as should_stop:
         bar = bars.add_task("training", total=config.epochs * per_epoch, completed=state.images_seen, losses="")
 
         def watch(images_seen: int, row: Row | None) -> None:
             bars.update(bar, completed=images_seen)
-            if row is not None:
+            if row is not None and ranks.is_first:
                 bars.update(bar, losses=describe_row(row))
+                for sign in row.get("signs", ()):
+                    error_console.print(f"[yellow]warning[/] image {images_seen:,}: {sign}", soft_wrap=True)
                 if verbose or images_seen % per_epoch == 0:
                     console.print(f"  epoch {int(row['epoch']):>3}/{config.epochs}  {describe_row(row)}")
 
-        finished = train(state, images, run_folder, device=device, watch=watch, should_stop=should_stop)
+        finished = train(state, images, run_folder, running, ranks=ranks, watch=watch, should_stop=should_stop)
+    if not ranks.is_first:
+        return finished
     if finished:
         console.print(f"samples: [b]{run_folder / 'samples.png'}[/b]", soft_wrap=True)
     else:
@@ -283,7 +390,7 @@ def describe_row(row: Row) -> str:
 def resume_command(argv: Sequence[str]) -> str:
     """The command that goes on with the run that ``argv`` began."""
     program = "python -m train.run" if argv[0].endswith(".py") else Path(argv[0]).name
-    resumed = [*argv[1:], *(["--resume"] if "--resume" not in argv else [])]
+    resumed = [*argv[1:], *(["--resume", "auto"] if "--resume" not in argv else [])]
     return f"{program} {shlex.join(resumed)}"
 
 

@@ -2,6 +2,7 @@
 
 A row's ``images`` counts those seen so far, and is TensorBoard's step. ``value`` is V(D, G), ``d_real`` and ``d_fake``
 the means of D(x) and D(G(z)), ``generator_loss`` what G minimised: all are means over the interval's minibatches.
+``spread`` and ``code_distance`` say how unlike one another samples are, ``signs`` what looks wrong: `train.watch`.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +22,7 @@ from train.samples import Pixels
 STATS_NAME = "stats.jsonl"
 TENSORBOARD_NAME = "tensorboard"
 
-Row = Mapping[str, float]
+Row = Mapping[str, Any]
 
 
 class Measures:
@@ -68,9 +69,13 @@ class StatsLog:
 
     A run that was killed may have written rows of minibatches that come after its last checkpoint and will be run
     again: what was written past ``images_seen`` is dropped from ``stats.jsonl``, and TensorBoard told to forget it.
+    A folder of None: this process writes nothing, another one does.
     """
 
-    def __init__(self, folder: Path, images_seen: int) -> None:
+    def __init__(self, folder: Path | None, images_seen: int) -> None:
+        self._writer: SummaryWriter | None = None
+        if folder is None:
+            return
         self._path = folder / STATS_NAME
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
         kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["images"] <= images_seen]
@@ -80,16 +85,19 @@ class StatsLog:
 
     def write(self, row: Row) -> None:
         """Append a row."""
+        if self._writer is None:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(row)) + "\n")
         for name, value in row.items():
-            if name != "images":
+            if name != "images" and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, int(row["images"]))
 
     def show(self, name: str, image: Pixels, images_seen: int) -> None:
         """Add a picture, uint8 RGB (H, W, 3), to TensorBoard."""
-        self._writer.add_image(name, image, images_seen, dataformats="HWC")
-        self._writer.flush()
+        if self._writer is not None:
+            self._writer.add_image(name, image, images_seen, dataformats="HWC")
+            self._writer.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -97,4 +105,5 @@ class StatsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

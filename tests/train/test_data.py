@@ -16,7 +16,7 @@ from pipelines.shards import ShardWriter
 from pipelines.sources import open_source
 from pipelines.stage import run_stage
 from pipelines.store import LocalFolder, local_path
-from train.data import PackClean, PackedImages, PackRaw, count_minibatches, epoch_order, minibatches
+from train.data import PackClean, PackedImages, PackRaw, count_minibatches, epoch_order
 
 MakePng = Callable[[int], bytes]
 
@@ -82,19 +82,6 @@ def test_epoch_order_is_a_permutation_that_its_arguments_decide(seed: int, epoch
 def test_each_epoch_and_seed_has_an_order_of_its_own() -> None:
     orders = {tuple(epoch_order(seed, epoch, 50).tolist()) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
-
-
-@given(st.integers(2, 40), st.integers(1, 8), st.data())
-def test_minibatches_can_start_anywhere_in_an_epoch(count: int, batch_size: int, data: st.DataObject) -> None:
-    images = in_memory(count)
-    order = epoch_order(1, 2, count)
-    every = list(minibatches(images, order, batch_size))
-    assert len(every) == count // batch_size
-    assert [i for batch in every for i in batch[:, 0, 0, 0].tolist()] == order[: len(every) * batch_size].tolist()
-    start = data.draw(st.integers(0, len(every)))
-    rest = list(minibatches(images, order, batch_size, start))
-    assert len(rest) == len(every) - start
-    assert all(np.array_equal(a, b) for a, b in zip(rest, every[start:], strict=True))
 
 
 def test_too_few_images_say_which_batch_size_would_do() -> None:

@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from train import checkpoint
 from train.checkpoint import TrainingState
 from train.config import Loss, ModelConfig, TrainConfig, Updates
 from train.data import PackedImages
-from train.loop import take_turns, train
+from train.loop import Running, learning_rate, take_turns, train
+from train.watch import Diversity, OnCollapse, Watcher
 
 CPU = torch.device("cpu")
 MINIBATCHES = 5  # in an epoch of `images`
@@ -59,15 +61,15 @@ def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
     config = TrainConfig(model=MODEL, batch_size=8, epochs=2, updates=updates, gradient_l2=1e-5)
     whole, parts = prepare(tmp_path / "whole"), prepare(tmp_path / "parts")
     undisturbed = TrainingState.begin(config, "digest", CPU)
-    assert train(undisturbed, images, whole, device=CPU)
+    assert train(undisturbed, images, whole, Running(CPU))
 
     assert not train(
-        TrainingState.begin(config, "digest", CPU), images, parts, device=CPU, should_stop=stop_after(stop)
+        TrainingState.begin(config, "digest", CPU), images, parts, Running(CPU), should_stop=stop_after(stop)
     )
     torch.rand(7)  # another process would have another global generator
     resumed = resume(config, parts)
     assert resumed.images_seen == stop * config.batch_size
-    assert train(resumed, images, parts, device=CPU)
+    assert train(resumed, images, parts, Running(CPU))
 
     assert all(torch.equal(a, b) for a, b in zip(weights(undisturbed), weights(resumed), strict=True))
     assert read_rows(whole) == read_rows(parts)
@@ -78,11 +80,14 @@ def test_every_epoch_leaves_a_row_a_grid_and_a_checkpoint(images: PackedImages, 
     folder = prepare(tmp_path)
     seen: list[int] = []
     state = TrainingState.begin(CONFIG, "digest", CPU)
-    assert train(state, images, folder, device=CPU, watch=lambda images_seen, row: seen.append(images_seen))
+    assert train(state, images, folder, Running(CPU), watch=lambda images_seen, row: seen.append(images_seen))
     assert seen == [8 * i for i in range(1, 2 * MINIBATCHES + 1)]
     rows = read_rows(folder)
     assert [(row["images"], row["epoch"]) for row in rows] == [(40, 1), (80, 2)]
-    assert rows[0].keys() == {"images", "epoch", "value", "d_real", "d_fake", "generator_loss"}
+    assert rows[0].keys() == {
+        *("images", "epoch", "value", "d_real", "d_fake", "generator_loss"),
+        *("spread", "code_distance"),
+    }
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
     assert [path.stem for path in checkpoint.find_checkpoints(folder)] == ["000000000040", "000000000080"]
 
@@ -90,7 +95,7 @@ def test_every_epoch_leaves_a_row_a_grid_and_a_checkpoint(images: PackedImages, 
 def test_an_untrained_discriminator_knows_little(images: PackedImages, tmp_path: Path) -> None:
     folder = prepare(tmp_path)
     state = TrainingState.begin(CONFIG, "digest", CPU)
-    train(state, images, folder, device=CPU, should_stop=stop_after(1))
+    train(state, images, folder, Running(CPU), should_stop=stop_after(1))
     (value,) = state.measures.fetch()["value"]
     assert value[1] == pytest.approx(-np.log(4), abs=0.2)
 
@@ -119,7 +124,7 @@ def test_take_turns() -> None:
 def test_other_ways_to_train_run(images: PackedImages, tmp_path: Path, fields: dict[str, object]) -> None:
     config = TrainConfig(model=MODEL, batch_size=8, epochs=2, **fields)  # type: ignore[arg-type]
     state = TrainingState.begin(config, "digest", CPU)
-    assert train(state, images, prepare(tmp_path), device=CPU)
+    assert train(state, images, prepare(tmp_path), Running(CPU))
     assert all(bool(tensor.isfinite().all()) for tensor in weights(state))
 
 
@@ -127,7 +132,7 @@ def test_only_the_network_whose_turn_it_is_changes(images: PackedImages, tmp_pat
     config = TrainConfig(model=MODEL, batch_size=8, epochs=1, updates=Updates.ALTERNATE)
     state = TrainingState.begin(config, "digest", CPU)
     before = [parameter.clone() for parameter in state.discriminator.parameters()]
-    train(state, images, prepare(tmp_path), device=CPU, should_stop=stop_after(1))
+    train(state, images, prepare(tmp_path), Running(CPU), should_stop=stop_after(1))
     assert all(torch.equal(a, b) for a, b in zip(before, state.discriminator.parameters(), strict=True))
     initial = TrainingState.begin(config, "digest", CPU).generator.parameters()
     assert not any(torch.equal(a, b) for a, b in zip(initial, state.generator.parameters(), strict=True))
@@ -136,17 +141,57 @@ def test_only_the_network_whose_turn_it_is_changes(images: PackedImages, tmp_pat
 def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(images: PackedImages, tmp_path: Path) -> None:
     folder = prepare(tmp_path)
     state = TrainingState.begin(CONFIG, "digest", CPU)
-    train(state, images, folder, device=CPU, should_stop=stop_after(3))
+    train(state, images, folder, Running(CPU), should_stop=stop_after(3))
     good = {path: path.read_bytes() for path in checkpoint.find_checkpoints(folder)}
     with torch.no_grad():
         next(state.generator.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"value became nan at image 32"):
-        train(state, images, folder, device=CPU)
+        train(state, images, folder, Running(CPU))
     assert {path: path.read_bytes() for path in checkpoint.find_checkpoints(folder)} == good
 
 
 def test_checkpoints_come_within_an_epoch_too(images: PackedImages, tmp_path: Path) -> None:
     folder = prepare(tmp_path)
     ticks = itertools.count(0, 301)
-    train(TrainingState.begin(CONFIG, "digest", CPU), images, folder, device=CPU, clock=lambda: float(next(ticks)))
+    train(TrainingState.begin(CONFIG, "digest", CPU), images, folder, Running(CPU), clock=lambda: float(next(ticks)))
     assert any(int(path.stem) % 40 for path in checkpoint.find_checkpoints(folder))
+
+
+def test_the_learning_rate_falls_in_equal_steps() -> None:
+    config = TrainConfig(epochs=6, decay_epochs=3, learning_rate=0.4)
+    rates = [learning_rate(config, epoch) for epoch in range(6)]
+    assert rates == pytest.approx([0.4, 0.4, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_a_moving_average_is_kept_and_shown(images: PackedImages, tmp_path: Path) -> None:
+    config = replace(CONFIG, ema_decay=0.9)
+    state = TrainingState.begin(config, "digest", CPU)
+    assert train(state, images, prepare(tmp_path), Running(CPU))
+    assert state.average is not None
+    assert state.average.updates == 2 * MINIBATCHES
+    assert (tmp_path / "samples_ema.png").exists()
+
+
+class Collapsing(Watcher):
+    """Sees a sign in every row after the first."""
+
+    def look(self, d_real: float, d_fake: float, samples: Diversity) -> list[str]:
+        self.sure_rows += 1
+        return ["samples grow alike"] if self.sure_rows > 1 else []
+
+
+def test_a_collapse_stops_or_goes_back_if_asked(images: PackedImages, tmp_path: Path) -> None:
+    for number, on_collapse in enumerate((OnCollapse.STOP, OnCollapse.ROLLBACK)):
+        folder = prepare(tmp_path / str(number))
+        state = TrainingState.begin(CONFIG, "digest", CPU)
+        state.watcher = Collapsing(Diversity(1.0, 1.0))
+        with pytest.raises(TrainingError, match="came apart at image 80"):
+            train(state, images, folder, Running(CPU, on_collapse=on_collapse))
+        assert state.rollbacks == number
+        assert read_rows(folder)[-1]["signs"] == ["samples grow alike"]
+
+
+def test_a_collapse_is_only_told_otherwise(images: PackedImages, tmp_path: Path) -> None:
+    state = TrainingState.begin(CONFIG, "digest", CPU)
+    state.watcher = Collapsing(Diversity(1.0, 1.0))
+    assert train(state, images, prepare(tmp_path), Running(CPU))

@@ -81,11 +81,11 @@ def test_a_signal_costs_nothing_after_resume(
     output, _ = process.communicate()
     assert process.returncode == code
     if code == 130:
-        assert f"python -m train.run {' '.join(arguments)} --name disturbed --resume" in output
+        assert f"python -m train.run {' '.join(arguments)} --name disturbed --resume auto" in output
     assert last_checkpoint(runs / "disturbed")["epoch"] < EPOCHS
 
     time.sleep(1)  # TensorBoard orders a run's files by the second that they were begun in
-    assert command(*arguments, "--name", "disturbed", "--resume") == 0
+    assert command(*arguments, "--name", "disturbed", "--resume", "must") == 0
     require_equal(last_checkpoint(runs / "undisturbed"), last_checkpoint(runs / "disturbed"))
     images = [row["images"] for row in read_rows(runs / "disturbed")]
     assert images == [row["images"] for row in read_rows(runs / "undisturbed")]
@@ -97,9 +97,9 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(
     command: Command, data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("rooms", *SMALL, "--epochs", "1") == 0
-    assert command("rooms", *SMALL, "--epochs", "1", "--resume") == 0
+    assert command("rooms", *SMALL, "--epochs", "1", "--resume", "must") == 0
     assert "finished already: 1 epochs" in capsys.readouterr().out
-    assert command("rooms", *SMALL, "--epochs", "2", "--resume") == 0
+    assert command("rooms", *SMALL, "--epochs", "2", "--resume", "must") == 0
     assert command("rooms", *SMALL, "--epochs", "2", "--name", "at-once") == 0
     runs = data_root / "rooms" / "train"
     require_equal(last_checkpoint(runs / "tiny"), last_checkpoint(runs / "at-once"))
@@ -111,16 +111,16 @@ def test_refusals_say_what_to_try(command: Command, data_root: Path, capsys: pyt
         return capsys.readouterr().err
 
     assert "run: python -m dedup.run kitchens" in refuse("kitchens")
-    assert "no run to resume" in refuse("rooms", *SMALL, "--resume")
+    assert "no run to resume" in refuse("rooms", *SMALL, "--resume", "must")
     assert "there is no preset 'huge'" in refuse("rooms", "--preset", "huge")
     assert "--allow-duplicates" in refuse("rooms", "--source", "folder:photographs")
     assert "cannot fill a minibatch of 99" in refuse("rooms", "--preset", "tiny", "--batch-size", "99")
     assert command("rooms", *SMALL, "--epochs", "1") == 0
     capsys.readouterr()
     assert "--resume" in refuse("rooms", *SMALL)
-    assert "seed was 0 and is 1" in refuse("rooms", *SMALL, "--seed", "1", "--resume")
+    assert "seed was 0 and is 1" in refuse("rooms", *SMALL, "--seed", "1", "--resume", "must")
     (data_root / "rooms" / "clean" / MANIFEST_NAME).unlink()
-    assert "run: python -m dedup.run rooms" in refuse("rooms", *SMALL, "--resume")
+    assert "run: python -m dedup.run rooms" in refuse("rooms", *SMALL, "--resume", "must")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
