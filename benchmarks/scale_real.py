@@ -5,13 +5,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from benchmarks.scale import CANDIDATES, Codes, Indices, flip_bits
+from benchmarks.scale import CANDIDATES, MOST, Codes, Indices, flip_bits
 from benchmarks.tables import console, print_table
 from dedup.codes import code_words, flat_mask, mirror_codes
 from dedup.encoder import load_shipped_encoder
 from dedup.matching.match import choose_radius, find_pairs, merge_pairs, plan_search, search_part
 from dedup.matching.plan import EXHAUSTIVE_UP_TO
-from dedup.profiles import PROFILES
 from pipelines.images import ImageRejected, make_thumbnail
 from pipelines.sources import open_source
 
@@ -36,17 +35,17 @@ def read_codes(uri: str) -> Codes:
 
 def print_real(uris: list[str]) -> None:
     """What tables find of all pairs, in the codes of real pictures and in skewed ones."""
-    sets = {"/".join(uri.split("/")[-2:]): read_codes(uri) for uri in uris}
+    sets = {uri.rpartition("/")[0].rpartition("/")[2]: read_codes(uri) for uri in uris}
     if len(sets) > 1:
         sets["all of them"] = np.concatenate(list(sets.values()))
-    rows, matching = [], PROFILES["default"].matching
+    rows = []
     for name, all_codes in sets.items():
         # Of equal codes and of exact mirror images, the search lets one stand for all.
         _, first = np.unique(np.sort(code_words(all_codes), axis=1), axis=0, return_index=True)
         codes = all_codes[first]
-        for candidates in (CANDIDATES, matching.chance_pairs or CANDIDATES):
+        for candidates in (1.0, CANDIDATES):
             usable = np.ones(len(codes), np.bool_)
-            radius = choose_radius([codes], [usable], candidates, most=matching.radius, mirrored=True)
+            radius = choose_radius([codes], [usable], candidates, most=MOST, mirrored=True)
             # Small sets are searched exhaustively; here by tables all the same.
             plan = plan_search(max(len(codes), EXHAUSTIVE_UP_TO + 1), radius, mirrored=True)
             found = merge_pairs([search_part([codes], [usable], plan, part) for part in plan.parts], 0, len(codes))
