@@ -27,7 +27,7 @@ setup: .venv/.ready  ## make .venv from requirements.lock
 demo: .venv/.ready  ## render bedrooms, de-duplicate them, train a small DCGAN on what is clean
 	$(RUN) -m pipelines.run download demo
 	$(RUN) -m dedup.run demo --truth $(DATA)/demo/raw/bedroom_train_lmdb/truth.csv
-	$(RUN) -m train.run demo --preset tiny $(if $(wildcard $(DATA)/demo/train/tiny/config.json),--resume)
+	$(RUN) -m train.run demo --preset demo $(if $(wildcard $(DATA)/demo/train/demo/config.toml),--resume auto)
 
 faces: .venv/.ready  ## collect faces from the web and de-duplicate them: make faces CONTACT=you@example.org
 	$(RUN) -m facescrape.run faces $(if $(CONTACT),--contact $(CONTACT)) $(FACES)

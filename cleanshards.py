@@ -6,6 +6,7 @@ import dedup.query
 import dedup.run
 import facescrape.run
 import pipelines.run
+import train.evaluate
 import train.export
 import train.run
 import train.sample
@@ -23,6 +24,7 @@ app.command("query")(dedup.query.main)
 app.command("audit")(dedup.audit.main)
 app.command("train", help=train.run.HELP)(train.run.main)
 app.command("sample")(train.sample.main)
+app.command("evaluate")(train.evaluate.main)
 app.command("export")(train.export.main)
 
 

@@ -22,7 +22,8 @@ ALLOWED = {
     "train": {"pipelines", "train"},
 }
 ENTRY_POINTS = {
-    *("run.py", "against.py", "query.py", "audit.py", "pretrain.py", "sample.py", "export.py", "cli.py", "__main__.py")
+    *("run.py", "against.py", "query.py", "audit.py", "pretrain.py", "sample.py", "evaluate.py", "export.py"),
+    *("cli.py", "__main__.py"),
 }
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 EVERY_MODULE = pytest.mark.parametrize("module", MODULES, ids=str)

@@ -15,7 +15,11 @@ import dedup.query
 import dedup.run
 import facescrape.run
 import pipelines.run
+import train.evaluate
+import train.export
 import train.run
+import train.sample
+import train.theory.__main__
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -28,6 +32,10 @@ APPS: dict[str, typer.Typer] = {
     "dedup.pretrain": dedup.pretrain.app,
     "facescrape.run": facescrape.run.app,
     "train.run": train.run.app,
+    "train.sample": train.sample.app,
+    "train.evaluate": train.evaluate.app,
+    "train.export": train.export.app,
+    "train.theory": train.theory.__main__.app,
 }
 
 

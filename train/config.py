@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from pipelines.errors import ConfigError
@@ -133,6 +135,7 @@ class TrainConfig:
         epochs: passes over the images.
         decay_epochs: the last so many epochs, in which the learning rate falls linearly to 0 (authors: 100 on MNIST).
         precision: the arithmetic of convolutions and matrix products.
+        hold_out: share of the images that are never trained on: what G draws is then measured by them.
         ema_decay: of an exponential moving average of G's weights, per step of G; 0: none is kept.
         seed: decides initial weights, every z and the order of images.
     """
@@ -150,6 +153,7 @@ class TrainConfig:
     decay_epochs: int = 0
     precision: Precision = Precision.FP32
     ema_decay: float = 0.0
+    hold_out: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,7 +161,7 @@ class TrainConfig:
         _require_not_negative(self, "gradient_l2", "seed", "decay_epochs")
         if self.batch_size < 2:
             raise ConfigError(f"--batch-size is {self.batch_size}", hint="batch norm needs 2 or more")
-        for name in ("beta1", "beta2", "ema_decay"):
+        for name in ("beta1", "beta2", "ema_decay", "hold_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{_option(name)} is {getattr(self, name)}", hint="give 0 or more, and less than 1")
 
@@ -172,24 +176,31 @@ PRESETS = tuple(
 )
 
 
-def choose(preset: str, overrides: Mapping[str, Any], file: Path | None = None) -> TrainConfig:
-    """A preset, or what a file says instead, with some fields of it or of its model replaced.
+def choose(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
+    """A preset, with some fields of it or of its model replaced.
 
     Args:
         preset: one of `PRESETS`.
         overrides: field → value; None is none.
-        file: TOML, field = value; what it does not say is as in `TrainConfig`.
 
     Raises:
-        ConfigError: there is no such preset or field, the file is no TOML, or a value is out of range.
+        ConfigError: there is no such preset or field, or a value is out of range.
     """
-    if file is None and preset not in PRESETS:
+    if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}", hint=f"one of {', '.join(PRESETS)}")
-    text = files("train.presets").joinpath(f"{preset}.toml") if file is None else file
+    return load(files("train.presets").joinpath(f"{preset}.toml"), overrides)
+
+
+def load(file: Path | Traversable, overrides: Mapping[str, Any] = MappingProxyType({})) -> TrainConfig:
+    """What a file of TOML, field = value, says; what it does not say is as in `TrainConfig`, or as overridden.
+
+    Raises:
+        ConfigError: the file cannot be read, or as `choose` does.
+    """
     try:
-        values = tomllib.loads(text.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"the configuration {text} cannot be read ({error})", hint="give a TOML file") from error
+        raise ConfigError(f"the configuration {file} cannot be read ({error})", hint="give a TOML file") from error
     return from_json(values | {name: value for name, value in overrides.items() if value is not None})
 
 
@@ -217,7 +228,7 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def to_toml(config: TrainConfig) -> str:
-    """All fields, as a file that `choose` reads."""
+    """All fields, as a file that `load` reads."""
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in config.to_json().items())
 
 

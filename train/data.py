@@ -5,6 +5,7 @@ bare bytes of a uint8 array (N, R, R, 3), which is mapped and never read as a wh
 its source calls each image. No augmentation, as in the paper.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from pipelines.registry import locate_source
 from pipelines.shards import read_records
 from pipelines.sources import Source
 from pipelines.stage import Plan, Task, plan_stage, run_stage
+from pipelines.store import Folder, open_root
 
 PACKED_SUFFIX, LABELS_SUFFIX = ".rgb", ".labels.json"
 
@@ -40,6 +42,7 @@ class PackClean:
     resolution: int
 
     name: ClassVar[str] = "from_clean"
+    kind: ClassVar[str] = "clean"
     version: ClassVar[int] = 2
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
@@ -74,6 +77,7 @@ class PackRaw:
     resolution: int
 
     name: ClassVar[str] = "from_raw"
+    kind: ClassVar[str] = "raw"
     version: ClassVar[int] = 2
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
@@ -137,7 +141,8 @@ class PackedImages:
         self._shards = [np.asarray(shard) for shard in shards]
         self._lengths = np.array([len(shard) for shard in shards], np.int64)
         self.labels = [None] * sum(map(len, shards)) if labels is None else labels
-        self._ends = np.cumsum([len(shard) for shard in shards], dtype=np.int64)
+        self._ends = np.cumsum(self._lengths)
+        self._chosen: Indices | None = None
 
     @classmethod
     def open(cls, manifest: Manifest, resolution: int) -> Self:
@@ -149,7 +154,18 @@ class PackedImages:
         return cls(shards, resolution, manifest.digest, labels)
 
     def __len__(self) -> int:
+        if self._chosen is not None:
+            return len(self._chosen)
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    def choose(self, indices: Indices) -> "PackedImages":
+        """The images at ``indices`` alone, as a sequence of their own; no pixel is copied."""
+        labels = [self.labels[i] for i in indices.tolist()]
+        indices = indices if self._chosen is None else self._chosen[indices]
+        digest = hashlib.sha256(self.digest.encode() + indices.astype("<i8").tobytes()).hexdigest()
+        chosen = PackedImages(self._shards, self.resolution, digest, labels)
+        chosen._chosen = indices
+        return chosen
 
     def number_labels(self, classes: int) -> Indices:
         """The labels as numbers below ``classes``, int64 (N,): their places among all, in order.
@@ -172,6 +188,8 @@ class PackedImages:
 
     def take(self, indices: Indices) -> Pixels:
         """Copy the images at ``indices``, in their order: uint8 RGB (len(indices), R, R, 3)."""
+        if self._chosen is not None:
+            indices = self._chosen[indices]
         taken = np.empty((len(indices), self.resolution, self.resolution, 3), np.uint8)
         homes = np.searchsorted(self._ends, indices, side="right")
         places = indices - (self._ends - self._lengths)[homes]
@@ -195,16 +213,28 @@ class Packing:
 
 
 def plan_packing(
-    dataset: str, data_root: Path, resolution: int, allow_duplicates: bool = False, source_uri: str | None = None
+    dataset: str,
+    data_root: Path,
+    resolution: int,
+    allow_duplicates: bool = False,
+    source_uri: str | None = None,
+    clean_root: Folder | None = None,
 ) -> Packing:
     """Find what to train on: the finished clean set, or the raw source where duplicates are allowed.
+
+    Args:
+        dataset: its name.
+        data_root: the folder below which it is packed.
+        resolution: side of the packed images, in pixels.
+        allow_duplicates: whether to pack the source as it is.
+        source_uri: that source, if not the registry's.
+        clean_root: the data root that holds the clean set, on this machine or below a URL, if not ``data_root``.
 
     Raises:
         SourceError: there is no finished clean set, or no such source.
         ConfigError: a source is given, and duplicates are not allowed.
     """
-    folder = data_root / dataset
-    root = folder / "packed" / f"{resolution}px"
+    root = data_root / dataset / "packed" / f"{resolution}px"
     if allow_duplicates:
         return Packing(PackRaw(locate_source(dataset, source_uri, data_root), resolution), (), root)
     if source_uri is not None:
@@ -212,6 +242,7 @@ def plan_packing(
             "--source goes with --allow-duplicates: training reads the clean set, which knows its source",
             hint=f"to clean it first: python -m dedup.run {dataset} --source {source_uri}",
         )
+    folder = (clean_root or open_root(data_root)) / dataset
     try:
         clean = Manifest.load(folder / "clean")
     except FileNotFoundError:

@@ -27,9 +27,9 @@ from rich.markup import escape
 from pipelines.cli import Debug, Quiet, console, new_app, run_app, set_up_output
 from pipelines.errors import ConfigError, IntegrityError
 from pipelines.store import write_atomically
-from train.checkpoint import SAMPLES_STREAM, seeded_generator
 from train.config import NormStatistics, Prior, TrainConfig
 from train.dcgan import Generator
+from train.randomness import Stream, seeded_generator
 from train.runs import OpenedRun, Weights, open_run
 from train.samples import Inputs, stream_inputs
 from train.statistics import Statistics, prepare, stream_calibration, usual_statistics
@@ -78,9 +78,9 @@ def main(
 
     Examples:
 
-      python -m train.export data/demo/train/tiny --format onnx
+      python -m train.export data/demo/train/demo --format onnx
 
-      python -m train.export data/demo/train/tiny --format safetensors --weights raw --out G.safetensors
+      python -m train.export data/demo/train/demo --format safetensors --weights raw --out G.safetensors
     """
     set_up_output(quiet=quiet)
     if format is Format.ONNX:
@@ -220,7 +220,7 @@ def strip_notes(model: Any) -> None:
 
 def example_inputs(config: TrainConfig, rows: int) -> Inputs:
     """What G is traced and checked with."""
-    return next(stream_inputs(config.model, rows, seeded_generator(config.seed, SAMPLES_STREAM)))
+    return next(stream_inputs(config.model, rows, seeded_generator(config.seed, Stream.SAMPLES)))
 
 
 def require_same_images(expected: torch.Tensor, found: torch.Tensor, what: str) -> None:

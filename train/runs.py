@@ -4,19 +4,25 @@ Stands after the last word of "clean shards → DCGAN": what samples, exports or
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import torch
 
 from pipelines.errors import ConfigError, IntegrityError, TrainingError
+from pipelines.manifest import Manifest
 from train import checkpoint
-from train.config import ModelConfig, TrainConfig
+from train.config import TrainConfig, load
+from train.data import PackedImages
 from train.dcgan import Generator
+from train.evaluation.reference import Split
 
-CONFIG_NAME = "config.json"
+CONFIG_NAME = "config.toml"
+REWRITE = "train.run with --resume auto writes it anew"
+REPACK = "train.run with --resume auto packs them anew, where the clean set is what it was"
+REFERENCES = "references"  # the folder, beside the packed images, of what they are compared by
+NOTE_NAME = "run.json"  # what the configuration does not say: data set, images, versions
 
 
 class Weights(StrEnum):
@@ -72,7 +78,7 @@ def open_run(
     """
     config = read_config(folder)
     path = _find_checkpoint(folder, named)
-    content = _read_checkpoint(path)
+    content = checkpoint.read(path)
     if weights is Weights.AUTO:
         weights = Weights.EMA if "ema" in content else Weights.RAW
     if weights is Weights.EMA and "ema" not in content:
@@ -92,44 +98,44 @@ def open_run(
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The configuration in a run's folder; fields that an older version did not write have their defaults.
+    """The configuration in a run's folder.
 
     Raises:
         TrainingError: there is no run in ``folder``.
         IntegrityError: its configuration is damaged.
     """
     path = folder / CONFIG_NAME
-    try:
-        return config_from_json(json.loads(path.read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.is_file():
         runs = sorted(found.parent.name for found in folder.glob(f"*/{CONFIG_NAME}")) if folder.is_dir() else []
         hint = f"one of those in it: {', '.join(runs)}" if runs else "give a folder that train.run has made"
-        raise TrainingError(f"there is no run in {folder}", hint=hint) from None
-    except (ValueError, TypeError, AttributeError, ConfigError) as error:
-        raise IntegrityError(
-            f"{path} is damaged ({error})", hint="train.run with --resume auto writes it anew"
-        ) from error
+        raise TrainingError(f"there is no run in {folder}", hint=hint)
+    try:
+        return load(path)
+    except ConfigError as error:
+        raise IntegrityError(f"{path} is damaged ({error})", hint=REWRITE) from error
 
 
-def config_from_json(plain: dict[str, Any]) -> TrainConfig:
-    """What `TrainConfig.to_json` gave, and notes beside it, back to a configuration.
+def open_images(opened: OpenedRun) -> tuple[Split, Split, Path]:
+    """The images that a run was trained on, those that it held out (maybe none), and the folder they are packed below.
 
     Raises:
-        ConfigError, ValueError, TypeError: a value is out of range or of the wrong type.
+        TrainingError: they are no longer those that it was trained on.
+        IntegrityError: they, or the run's note of them, are damaged.
     """
-    model = ModelConfig(**_pick(ModelConfig, plain))
-    return TrainConfig(model=model, **_pick(TrainConfig, {**plain, "model": None}))
-
-
-def _pick(kind: type[ModelConfig | TrainConfig], plain: dict[str, Any]) -> dict[str, Any]:
-    """The values of a configuration's own fields, choices as members of their enumerations."""
-    types = get_type_hints(kind)
-    given = {field.name: plain[field.name] for field in fields(kind) if plain.get(field.name) is not None}
-    return {name: types[name](value) if _is_choice(types[name]) else value for name, value in given.items()}
-
-
-def _is_choice(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, StrEnum)
+    path = opened.folder / NOTE_NAME
+    try:
+        note = json.loads(path.read_bytes())
+        packed, name = (opened.folder / note["packed"]).resolve(), f"{note['dataset']}/{note['kind']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged ({error})", hint=REWRITE) from error
+    try:
+        images = PackedImages.open(Manifest.load(packed), opened.config.model.resolution)
+    except FileNotFoundError:
+        raise TrainingError(f"the images of the run are no longer in {packed}", hint=REPACK) from None
+    training, held_out = Split.whole(name, images).part(opened.config.hold_out)
+    if training.alone.digest != opened.data_digest:
+        raise TrainingError(f"the images in {packed} are not those that the run was trained on", hint=REPACK)
+    return training, held_out, packed.parent
 
 
 def _find_checkpoint(folder: Path, named: str | None) -> Path:
@@ -144,13 +150,3 @@ def _find_checkpoint(folder: Path, named: str | None) -> Path:
             return path
     names = ", ".join(sorted(path.stem for path in own.glob("*.pt")))
     raise TrainingError(f"there is no checkpoint {named}", hint=f"the run has {names or 'none yet'}; or give a file")
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        return checkpoint.read(path)
-    except (IntegrityError, TypeError, IndexError) as error:  # the last two: torch can read it, and it is no dict
-        # Of all that torch says, a line that advises to run the file's code among it, only another format is of use.
-        of_format = isinstance(error, IntegrityError) and isinstance(error.__cause__, ValueError)
-        message = str(error) if of_format else f"{path} is damaged, or no checkpoint"
-        raise IntegrityError(message, hint="give another one with --checkpoint") from error

@@ -17,8 +17,8 @@ from rich.progress import track
 from pipelines.cli import Debug, Quiet, console, error_console, new_app, run_app, set_up_output
 from pipelines.errors import ConfigError
 from pipelines.store import published
-from train.checkpoint import SAMPLES_STREAM, seeded_generator
-from train.run import Device, choose_device
+from train.device import Device, choose_device
+from train.randomness import Stream, seeded_generator
 from train.runs import OpenedRun, Weights, open_run
 from train.samples import GRID_COLUMNS, Pixels, draw_many, encode_png, lay_out, plan_grid, save_png, stream_inputs
 from train.statistics import Statistics, prepare, stream_calibration, usual_statistics
@@ -74,11 +74,11 @@ def main(
 
     Examples:
 
-      python -m train.sample data/demo/train/tiny
+      python -m train.sample data/demo/train/demo
 
-      python -m train.sample data/demo/train/tiny --n 1000 --seed 7 --each drawn
+      python -m train.sample data/demo/train/demo --n 1000 --seed 7 --each drawn
 
-      python -m train.sample data/demo/train/tiny --truncate 0.7 --statistics recalibrated
+      python -m train.sample data/demo/train/demo --truncate 0.7 --statistics recalibrated
     """
     set_up_output(quiet=quiet)
     if not truncate > 0:
@@ -137,7 +137,7 @@ def draw_from(
     config = opened.config
     on = next(opened.generator.parameters()).device
     generator = prepare(opened.generator, config.model, statistics, stream_calibration(config, on, limit=limit))
-    noise = seeded_generator(seed, SAMPLES_STREAM)
+    noise = seeded_generator(seed, Stream.SAMPLES)
     inputs = stream_inputs(config.model, config.batch_size, noise, limit=limit, labels=labels, device=on)
     return draw_many(generator, inputs, count, keeps_companions=statistics is Statistics.BATCH)
 

@@ -23,13 +23,12 @@ import torch
 from torch import nn
 
 from pipelines.errors import ConfigError
-from train.checkpoint import seeded_generator
 from train.config import ModelConfig, NormStatistics, TrainConfig
 from train.dcgan import Generator
+from train.randomness import Stream, seeded_generator
 from train.samples import Inputs, stream_inputs
 
 CALIBRATION_MINIBATCHES = 50
-CALIBRATION_STREAM = 21  # a stream of its own beside those of `train.checkpoint`
 
 
 class Statistics(StrEnum):
@@ -125,7 +124,7 @@ def stream_calibration(
         limit: of the images' own z, see `train.samples.truncate`: statistics depend on it (Brock et al. 2019).
         minibatches: how many.
     """
-    noise = seeded_generator(config.seed, CALIBRATION_STREAM)
+    noise = seeded_generator(config.seed, Stream.CALIBRATION)
     return islice(stream_inputs(config.model, config.batch_size, noise, limit=limit, device=device), minibatches)
 
 

@@ -68,28 +68,41 @@ class StatsLog:
     """Writes the rows of a run; use as a context manager.
 
     A run that was killed may have written rows of minibatches that come after its last checkpoint and will be run
-    again: what was written past ``images_seen`` is dropped from ``stats.jsonl``, and TensorBoard told to forget it.
-    A folder of None: this process writes nothing, another one does.
+    again: these are forgotten. A folder of None: this process writes nothing, another one does.
     """
 
     def __init__(self, folder: Path | None, images_seen: int) -> None:
         self._writer: SummaryWriter | None = None
-        if folder is None:
+        self._folder = folder
+        self._forget_after(images_seen)
+
+    def forget_after(self, images_seen: int, why: str) -> None:
+        """Drop the rows of what came after ``images_seen``, which is run anew, for a row that says why."""
+        self._forget_after(images_seen)
+        self.write({"images": images_seen, "signs": [why]})
+
+    def _forget_after(self, images_seen: int) -> None:
+        """Drop later rows from ``stats.jsonl``, and tell TensorBoard to forget them."""
+        if self._folder is None:
             return
-        self._path = folder / STATS_NAME
-        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        if self._writer is not None:
+            self._writer.close()
+        path = self._folder / STATS_NAME
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["images"] <= images_seen]
-        write_atomically(self._path, b"".join(kept))
-        events = folder / TENSORBOARD_NAME
+        write_atomically(path, b"".join(kept))
+        events = self._folder / TENSORBOARD_NAME
         self._writer = SummaryWriter(str(events), purge_step=images_seen + 1 if events.exists() else None)
 
     def write(self, row: Row) -> None:
-        """Append a row."""
-        if self._writer is None:
+        """Append a row; to TensorBoard its numbers, and those of its evaluation."""
+        if self._folder is None or self._writer is None:
             return
-        with self._path.open("a", encoding="utf-8") as file:
+        with (self._folder / STATS_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(row)) + "\n")
-        for name, value in row.items():
+        measured = row.get("evaluation", {}).get("metrics", {})
+        memorised = {"memorised_share": row["memorisation"]["share"]} if "memorisation" in row else {}
+        for name, value in {**row, **measured, **memorised}.items():
             if name != "images" and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, int(row["images"]))
 

@@ -15,6 +15,7 @@ from train.config import (
     Updates,
     choose,
     from_json,
+    load,
     to_toml,
 )
 
@@ -61,7 +62,7 @@ def test_overrides_reach_the_model_and_none_is_no_override() -> None:
 def test_values_out_of_range_are_named(overrides: dict[str, object]) -> None:
     (name,) = overrides
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is "):
-        choose("tiny", overrides)
+        choose("demo", overrides)
 
 
 def test_unknown_preset_lists_those_there_are() -> None:
@@ -94,7 +95,7 @@ def test_imagenet32_is_the_net_whose_features_the_paper_classifies_by() -> None:
 def test_a_run_s_own_file_repeats_it(tmp_path: Path) -> None:
     config = choose("faces", {"epochs": 3, "resolution": 32})
     (tmp_path / "config.toml").write_text(to_toml(config))
-    assert choose("paper", {}, tmp_path / "config.toml") == config
+    assert load(tmp_path / "config.toml") == config
     assert from_json(config.to_json()) == config
 
 
@@ -113,9 +114,9 @@ def test_a_file_s_mistakes_are_named(tmp_path: Path, text: str, message: str) ->
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        choose("paper", {}, file)
+        load(file)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mine\.toml cannot be read"):
-        choose("paper", {}, tmp_path / "mine.toml")
+        load(tmp_path / "mine.toml")

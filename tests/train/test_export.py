@@ -15,11 +15,11 @@ from pipelines.cli import run_app
 from pipelines.errors import IntegrityError
 from train import checkpoint, export
 from train.checkpoint import TrainingState, find_checkpoints
-from train.config import ModelConfig, NormStatistics, TrainConfig
+from train.config import ModelConfig, NormStatistics, TrainConfig, from_json, to_toml
 from train.dcgan import Generator, draw_z
 from train.ema import MovingAverage
 from train.export import METADATA_KEY, app
-from train.runs import Weights, config_from_json, open_run
+from train.runs import CONFIG_NAME, Weights, open_run
 from train.statistics import Statistics, prepare, stream_calibration
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def make_run(folder: Path, kind: str) -> Path:
             parameter.mul_(1.5)
     average.update(state.generator)
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(KINDS[kind].to_json()))
+    (folder / CONFIG_NAME).write_text(to_toml(KINDS[kind]))
     path = checkpoint.write(state.pack(), folder)
     torch.save(torch.load(path, weights_only=True) | {"ema": average.state_dict()}, path)
     return folder
@@ -91,7 +91,7 @@ def draw_exported(path: Path, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
     if path.suffix == ".pt":
         images: torch.Tensor = torch.jit.load(path)(*inputs)
         return images.detach()
-    generator = Generator(config_from_json(read_facts(path)["config"]).model)
+    generator = Generator(from_json(read_facts(path)["config"]).model)
     generator.load_state_dict(load_file(path))
     return generator.eval()(*inputs).detach()
 
@@ -131,7 +131,7 @@ def test_an_exported_g_draws_the_same_images(
         torch.testing.assert_close(draw_exported(path, inputs), ready(*inputs), atol=TOLERANCE, rtol=0)
 
     facts = read_facts(path)
-    assert config_from_json(facts["config"]).model.z_size == 16
+    assert from_json(facts["config"]).model.z_size == 16
     assert (facts["data_digest"], facts["weights"], facts["statistics"]) == ("digest", "ema", statistics)
     assert facts["inputs"].keys() == ({"z", "labels"} if kind == "conditional" else {"z"})
 

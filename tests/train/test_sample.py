@@ -1,8 +1,8 @@
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import train.run
 from pipelines.cli import run_app
 from train import checkpoint
 from train.checkpoint import TrainingState, find_checkpoints
-from train.config import ModelConfig, NormStatistics, Prior, TrainConfig, Updates
+from train.config import ModelConfig, NormStatistics, TrainConfig, to_toml
 from train.ema import MovingAverage
-from train.runs import Weights, config_from_json, open_run
+from train.runs import CONFIG_NAME, Weights, open_run
 from train.sample import app
 
 CPU = torch.device("cpu")
-SMALL = ("--preset", "tiny", "--generator-width", "8", "--discriminator-width", "8", "--batch-size", "8")
+SMALL = ("--preset", "demo", "--generator-width", "8", "--discriminator-width", "8", "--batch-size", "8")
 Sample = Callable[..., int]
 
 
@@ -37,7 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = ("--allow-duplicates", "--source", f"folder:{root / 'photographs'}", "--data-root", str(root))
     command = typer.main.get_command(train.run.app)
     command.main(["rooms", *SMALL, *source, "--epochs", "2", "--quiet"], standalone_mode=False)
-    return root / "rooms" / "train" / "tiny"
+    return root / "rooms" / "train" / "demo"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> Sample:
 def begin_run(folder: Path, config: TrainConfig) -> Path:
     """A run that has saved its first state and trained nothing."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"torch": torch.__version__, **config.to_json()}))
+    (folder / CONFIG_NAME).write_text(to_toml(config))
     checkpoint.write(TrainingState.begin(config, "digest", CPU).pack(), folder)
     return folder
 
@@ -209,46 +209,29 @@ def test_what_is_damaged_is_named(
     no_dict = tmp_path / "list.pt"
     torch.save([0], no_dict)
     assert f"{no_dict} is damaged, or no checkpoint" in refuse("--checkpoint", no_dict)
-    assert "config.json is damaged, or no checkpoint" in refuse("--checkpoint", run_folder / "config.json")
+    assert "config.toml is damaged, or no checkpoint" in refuse("--checkpoint", run_folder / "config.toml")
 
     last = rewrite_checkpoint(run_folder, format=0)
     assert "format is 0" in refuse()
     last.write_bytes(last.read_bytes()[:5000])
     assert f"{last} is damaged" in refuse()
-    config = run_folder / "config.json"
-    wide = json.loads(config.read_text()) | {"generator_width": 12}
-    config.write_text(json.dumps(wide))
+    config = run_folder / "config.toml"
+    config.write_text(re.sub(r"generator_width = \d+", "generator_width = 12", config.read_text()))
     assert "not of the networks" in refuse("--checkpoint", find_checkpoints(run_folder)[0])
-    for content in ('{"resolution": 31}', '{"z_prior": "round"}', '{"batch_size": "many"}', "[]", "{"):
+    for content in ("resolution = 31", 'z_prior = "round"', 'batch_size = "many"', "[[", "{"):
         config.write_text(content)
         assert f"{config} is damaged" in refuse()
     for path in find_checkpoints(run_folder):
         path.unlink()
-    config.write_text(json.dumps(TrainConfig().to_json()))
+    config.write_text(to_toml(TrainConfig()))
     assert "has no checkpoint yet" in refuse()
-
-
-def test_a_configuration_is_the_same_after_json() -> None:
-    config = TrainConfig(
-        model=ModelConfig(resolution=32, z_prior=Prior.NORMAL, norm_statistics=NormStatistics.BATCH, classes=10),
-        updates=Updates.ALTERNATE,
-        ema_decay=0.999,
-        seed=7,
-    )
-    plain = json.loads(json.dumps({"images": 3, "torch": "2.15", **config.to_json()}))
-    assert config_from_json(plain) == config
-    del plain["classes"], plain["updates"]  # a version that had no such fields
-    assert config_from_json(plain) == replace(
-        config, model=replace(config.model, classes=0), updates=TrainConfig().updates
-    )
-    assert config_from_json(plain).model.z_prior is Prior.NORMAL
 
 
 def test_an_opened_run_says_what_it_is(run_folder: Path) -> None:
     opened = open_run(run_folder)
     assert opened.weights is Weights.RAW
     assert opened.images_seen == 48
-    assert opened.data_digest == json.loads((run_folder / "config.json").read_text())["data_digest"]
+    assert opened.data_digest == json.loads((run_folder / "run.json").read_text())["data_digest"]
     assert opened.checkpoint == find_checkpoints(run_folder)[-1]
     assert not opened.generator.training
     assert not any(parameter.requires_grad for parameter in opened.generator.parameters())

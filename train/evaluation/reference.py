@@ -64,6 +64,11 @@ class Split:
         return len(self.indices)
 
     @property
+    def alone(self) -> PackedImages:
+        """Its images as a sequence of their own."""
+        return self.images if len(self) == len(self.images) else self.images.choose(self.indices)
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of which images these are."""
         return hashlib.sha256(self.images.digest.encode() + self.indices.astype("<i8").tobytes()).hexdigest()

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from train.checkpoint import SAMPLES_STREAM, seeded_generator
 from train.mlp import Discriminator, Generator
+from train.randomness import Stream, seeded_generator
 from train.theory.game import Game, TheoryConfig, fit_discriminator
 from train.theory.measure import (
     BIN_EDGES,
@@ -137,7 +137,7 @@ def run_experiment(
         TrainingError: a loss is no longer finite.
     """
     data = target_masses(config.target)
-    noise = seeded_generator(config.seed, SAMPLES_STREAM)
+    noise = seeded_generator(config.seed, Stream.SAMPLES)
     game = Game(config)
     first_generator = copy.deepcopy(game.generator)
 

@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.optim import Adam
 
 from pipelines.errors import ConfigError, TrainingError
-from train.checkpoint import NOISE_STREAM, WEIGHTS_STREAM, seeded_generator
 from train.config import Loss
 from train.losses import discriminator_loss, generator_loss
 from train.mlp import Discriminator, Generator, MLPConfig, draw_z, initialise
+from train.randomness import Stream, seeded_generator
 from train.theory.target import TARGETS, Target
 
-FIT_STREAM = 20  # a stream of its own beside those of `train.checkpoint`
 BETAS = (0.5, 0.999)
 
 
@@ -83,10 +82,10 @@ class Game:
     def __init__(self, config: TheoryConfig) -> None:
         self.config = config
         self.generator, self.discriminator = Generator(config.networks), Discriminator(config.networks)
-        weights = seeded_generator(config.seed, WEIGHTS_STREAM)
+        weights = seeded_generator(config.seed, Stream.WEIGHTS)
         for network in (self.generator, self.discriminator):
             initialise(network, weights)
-        self._noise = seeded_generator(config.seed, NOISE_STREAM)
+        self._noise = seeded_generator(config.seed, Stream.NOISE)
         self._generator_optimiser = Adam(self.generator.parameters(), betas=BETAS, fused=True)
         self._discriminator_optimiser = Adam(self.discriminator.parameters(), betas=BETAS, fused=True)
 
@@ -130,7 +129,7 @@ def fit_discriminator(
     With enough units it nears D* = p_data / (p_data + p_g): proposition 1 of the paper. ``watch`` is called after each
     step with the steps so far and all there are.
     """
-    noise = seeded_generator(config.seed, FIT_STREAM)
+    noise = seeded_generator(config.seed, Stream.FIT)
     discriminator = Discriminator(config.networks)
     initialise(discriminator, noise)
     optimiser = Adam(discriminator.parameters(), betas=BETAS, fused=True)
