@@ -1,12 +1,16 @@
 """Checkpoints: all that training's future depends on, to one file and back.
 
 A checkpoint is what `torch.load` reads with ``weights_only=True``: tensors, numbers and strings, no code. It is copied
-while training waits, written behind its back, published by a rename, and never with a number that is not finite.
+while training waits, written behind its back, published by a rename, and never with a number that is not finite. There
+is no loss scaler in it, for none is needed: bf16 has the range of float32. Of several ranks the first one's state is
+saved, and all go on from it; only batch norm's running averages differ between ranks, which no training depends on.
 """
 
 import io
 import pickle
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
@@ -14,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import Adam
@@ -22,8 +25,10 @@ from torch.optim import Adam
 from pipelines.errors import IntegrityError, TrainingError
 from pipelines.store import write_atomically
 from train.config import ModelConfig, TrainConfig
+from train.convolutions import choose_layout
 from train.dcgan import Discriminator, Generator, initialise
 from train.ema import MovingAverage
+from train.randomness import Stream, seeded_generator
 from train.stats import Measures
 from train.watch import Watcher
 
@@ -33,14 +38,6 @@ KEPT_CHECKPOINTS = 3
 FORMAT = 2
 
 OF_NETWORKS = frozenset(field.name for field in fields(ModelConfig)) | {"ema_decay"}
-
-# Each use of randomness has a stream of its own, so that one more draw in one changes nothing in another.
-WEIGHTS_STREAM, NOISE_STREAM, SAMPLES_STREAM, ROLLBACK_STREAMS = range(4)
-
-
-def seeded_generator(seed: int, stream: int) -> torch.Generator:
-    """A generator on the CPU, whatever the device: the same numbers everywhere."""
-    return torch.Generator().manual_seed(int(np.random.default_rng([seed, stream]).integers(2**63)))
 
 
 @dataclass(slots=True)
@@ -59,7 +56,8 @@ class TrainingState:
         measures: what was measured since the last row of statistics.
         average: the moving average of G's weights, where the configuration asks for one.
         watcher: what collapse is told by; made when real images are at hand.
-        rollbacks: how often training went back to a checkpoint; each time it goes on with a noise of its own.
+        rollbacks: images seen at each checkpoint that training went back to; see `train.rollback`.
+        best: "name" and "value" of the best metric so far, where one has been measured.
     """
 
     config: TrainConfig
@@ -75,16 +73,17 @@ class TrainingState:
     measures: Measures = field(default_factory=Measures)
     average: MovingAverage | None = None
     watcher: Watcher | None = None
-    rollbacks: int = 0
+    rollbacks: list[int] = field(default_factory=list)
+    best: dict[str, Any] | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig, data_digest: str, device: torch.device) -> Self:
         """The state before the first minibatch; decided by the seed, whatever the device."""
-        weights = seeded_generator(config.seed, WEIGHTS_STREAM)
+        weights = seeded_generator(config.seed, Stream.WEIGHTS)
         generator, discriminator = Generator(config.model), Discriminator(config.model)
         for network in (generator, discriminator):
             initialise(network, config.model, weights)
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(device=device, memory_format=choose_layout(device))  # type: ignore[call-overload]
         return cls(
             config,
             data_digest,
@@ -92,7 +91,7 @@ class TrainingState:
             discriminator,
             _make_optimiser(generator, config),
             _make_optimiser(discriminator, config),
-            seeded_generator(config.seed, NOISE_STREAM),
+            seeded_generator(config.seed, Stream.NOISE),
             average=MovingAverage(generator, config.ema_decay) if config.ema_decay else None,
         )
 
@@ -101,6 +100,7 @@ class TrainingState:
         return {
             "format": FORMAT,
             "version": version("cleanshards"),
+            "torch": str(torch.__version__),
             "config": self.config.to_json(),
             "data_digest": self.data_digest,
             "epoch": self.epoch,
@@ -110,7 +110,8 @@ class TrainingState:
             **{name: getattr(self, name).state_dict() for name in _STATEFUL},
             "noise": self.noise.get_state(),
             "watcher": None if self.watcher is None else self.watcher.to_json(),
-            "rollbacks": self.rollbacks,
+            "rollbacks": list(self.rollbacks),
+            "best": self.best,
             **({} if self.average is None else {"ema": self.average.state_dict()}),
         }
 
@@ -125,14 +126,15 @@ class TrainingState:
         if self.average is not None:
             self.average.load_state_dict(content["ema"])
         self.watcher = None if content["watcher"] is None else Watcher.from_json(content["watcher"])
-        self.rollbacks = content["rollbacks"]
+        self.rollbacks = list(content["rollbacks"])
+        self.best = content["best"]
 
     def roll_back(self, content: dict[str, Any]) -> None:
-        """Take over an earlier state, but for the noise: the same z would lead to the same end."""
-        rollbacks = self.rollbacks + 1
+        """Take over an earlier state, but for the noise, as the same z would lead to the same end, and the best."""
+        rollbacks, best = self.rollbacks, self.best
         self.restore(content)
-        self.rollbacks = rollbacks
-        self.noise = seeded_generator(self.config.seed, ROLLBACK_STREAMS + rollbacks)
+        self.rollbacks, self.best = [*rollbacks, self.images_seen], best
+        self.noise = seeded_generator(self.config.seed, Stream.ROLLBACK + len(rollbacks))
 
 
 def _make_optimiser(network: nn.Module, config: TrainConfig) -> Adam:
@@ -149,9 +151,12 @@ _STATEFUL = ("generator", "discriminator", "generator_optimiser", "discriminator
 
 
 class Saver:
-    """Writes a run's checkpoints, one at a time, in a thread; use as a context manager, which waits for the last."""
+    """Writes a run's checkpoints, one at a time, in a thread; use as a context manager, which waits for the last.
 
-    def __init__(self, run_folder: Path, kept: int = KEPT_CHECKPOINTS) -> None:
+    A folder of None: this process writes nothing, another one does.
+    """
+
+    def __init__(self, run_folder: Path | None, kept: int = KEPT_CHECKPOINTS) -> None:
         self._run_folder = run_folder
         self._kept = kept
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -161,9 +166,13 @@ class Saver:
         """Copy a state, and begin to write the copy once the one before is written.
 
         Raises:
-            TrainingError, OSError: what went wrong with the one before; or a measure is not finite.
+            TrainingError, OSError: what went wrong with the one before; or a measure is not finite, which all ranks
+                find alike.
         """
         self.wait()
+        if self._run_folder is None:
+            state.measures.fetch()
+            return
         content = _copy_to_cpu(state.pack())
         self._pending = self._thread.submit(write, content, self._run_folder, self._kept, is_best=is_best)
 
@@ -187,7 +196,10 @@ class Saver:
 
 
 def write(content: dict[str, Any], run_folder: Path, kept: int = KEPT_CHECKPOINTS, *, is_best: bool = False) -> Path:
-    """Write what `TrainingState.pack` gave, and remove all but the last ``kept``; the best one has a name of its own.
+    """Write what `TrainingState.pack` gave; the best one has a name of its own.
+
+    The last ``kept`` stay, and as many of the last when training was well. Those that come after this one go: they are
+    of a course that training has gone back from, or damaged.
 
     Raises:
         TrainingError: it holds a number that is not finite; nothing is written.
@@ -201,13 +213,20 @@ def write(content: dict[str, Any], run_folder: Path, kept: int = KEPT_CHECKPOINT
     folder = run_folder / CHECKPOINTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{content['images_seen']:012d}.pt"
+    for later in find_checkpoints(run_folder):
+        if later.name > path.name:
+            later.unlink()
     buffer = io.BytesIO()  # torch would turn a full disk into a RuntimeError
     torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())
-    if is_best:
+    if is_best:  # first: what the checkpoint says of it is then true
         write_atomically(folder / BEST_NAME, buffer.getvalue())
-    for stale in [*find_checkpoints(run_folder)[:-kept], *folder.glob(".tmp-*")]:
-        stale.unlink()
+    write_atomically(path, buffer.getvalue())
+    found = find_checkpoints(run_folder)
+    stale = {*found[:-kept]}
+    if stale:
+        stale.difference_update(find_well(run_folder)[-kept:])
+    for leftover in [*stale, *folder.glob(".tmp-*")]:
+        leftover.unlink()
     return path
 
 
@@ -225,22 +244,82 @@ def find_checkpoints(run_folder: Path) -> list[Path]:
     return sorted((run_folder / CHECKPOINTS).glob("[0-9]*.pt"))
 
 
-def read(path: Path) -> dict[str, Any]:
+def find_well(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run that were written when nothing looked wrong, oldest first; see `Watcher.is_well`."""
+    return [path for path in find_checkpoints(run_folder) if _was_well(path)]
+
+
+def _was_well(path: Path) -> bool:
+    try:
+        watcher = read(path, mapped=True)["watcher"]
+    except IntegrityError:
+        return False
+    return watcher is None or Watcher.from_json(watcher).is_well
+
+
+def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
+    Args:
+        path: the file.
+        mapped: leave the tensors in the file, and unchecked; for a look at the rest.
+
     Raises:
-        IntegrityError: it is damaged, or of another format.
+        IntegrityError: it is damaged, no checkpoint, or of another format.
     """
+    hint = "give another one with --checkpoint"
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']}, not {FORMAT}")
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise IntegrityError(
-            f"checkpoint {path} cannot be read ({error})",
-            hint="remove it: --resume auto then goes on from the one before",
-        ) from error
+        if not mapped:
+            _require_sound(path)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        of_format = content["format"]
+    except OSError as error:
+        raise IntegrityError(f"checkpoint {path} cannot be read ({error.strerror})", hint=hint) from error
+    except _NO_CHECKPOINT as error:  # of what torch says, nothing is of use: it advises to run the file's code
+        raise IntegrityError(f"checkpoint {path} is damaged, or no checkpoint", hint=hint) from error
+    if of_format != FORMAT:
+        raise IntegrityError(f"checkpoint {path} cannot be read: its format is {of_format}, not {FORMAT}", hint=hint)
     return content
+
+
+_NO_CHECKPOINT = (
+    *(RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, IndexError, AttributeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def _require_sound(path: Path) -> None:
+    """Check the sum of every file in a checkpoint's archive, which torch does not; BadZipFile where one is wrong."""
+    with zipfile.ZipFile(path) as archive:
+        if name := archive.testzip():
+            raise zipfile.BadZipFile(name)
+
+
+def read_last(run_folder: Path, tell: Callable[[str], None] = lambda warning: None) -> dict[str, Any] | None:
+    """Read the last checkpoint of a run that can be read; None where there is none.
+
+    To go on from the one before a damaged one costs time and nothing else: training from there leads to the same.
+
+    Args:
+        run_folder: the run's.
+        tell: called with a warning for each later one, which cannot be read.
+
+    Raises:
+        IntegrityError: there are some, and none can be read.
+    """
+    damage: list[str] = []
+    for path in reversed(find_checkpoints(run_folder)):
+        try:
+            content = read(path)
+        except IntegrityError as error:
+            damage.append(error.message)
+            continue
+        for message in damage:
+            tell(f"{message}; going on from {path.name}")
+        return content
+    if damage:
+        raise IntegrityError(f"{damage[0]}, and there is no earlier one", hint="begin another run with --name NAME")
+    return None
 
 
 def require_same_run(

@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from pipelines.errors import DiskFull, TrainingError, disk_full, is_disk_full
+from pipelines.errors import DiskFull, disk_full, is_disk_full
 from train import checkpoint
-from train.checkpoint import SAMPLES_STREAM, Saver, TrainingState, seeded_generator
+from train.checkpoint import Saver, TrainingState
 from train.config import TrainConfig, Updates
 from train.data import PackedImages, count_minibatches
+from train.evaluation.judge import Judge
 from train.feed import Residence, open_feed
 from train.parallel import ALONE, Ranks
+from train.randomness import Stream, seeded_generator
+from train.rollback import go_back
 from train.samples import GRID_IMAGES, Inputs, draw, lay_out, save_png, stream_inputs
 from train.statistics import prepare, usual_statistics
 from train.stats import Row, StatsLog
@@ -25,7 +29,7 @@ from train.step import Stepper
 from train.watch import OnCollapse, Watcher, measure_diversity
 
 MINIBATCHES_PER_ROW = 50
-MOST_ROLLBACKS = 3
+NEAREST_NAME = "nearest.png"  # samples above the training images that they come nearest to
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def train(
     ranks: Ranks = ALONE,
     watch: Callable[[int, Row | None], None] = lambda images_seen, row: None,
     should_stop: Callable[[], bool] = lambda: False,
+    judge: Judge | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Train until all epochs are done or ``should_stop``, which is asked after each minibatch.
@@ -70,6 +75,7 @@ def train(
         ranks: the processes that train together.
         watch: called after each minibatch with the images seen so far, and with a row of statistics where one is due.
         should_stop: whether to save a checkpoint and return.
+        judge: what measures G's images, on the first rank; None: nothing does.
         clock: seconds, for rates and for checkpoints within an epoch.
 
     Returns:
@@ -82,9 +88,9 @@ def train(
     try:
         with (
             StatsLog(run_folder if ranks.is_first else None, state.images_seen) as stats,
-            Saver(run_folder, running.kept) as saver,
+            Saver(run_folder if ranks.is_first else None, running.kept) as saver,
         ):
-            return _train(state, images, run_folder, running, ranks, stats, saver, watch, should_stop, clock)
+            return _train(state, images, run_folder, running, ranks, stats, saver, watch, should_stop, judge, clock)
     except OSError as error:
         if is_disk_full(error):
             message = disk_full(run_folder).message
@@ -103,14 +109,14 @@ def _train(
     saver: Saver,
     watch: Callable[[int, Row | None], None],
     should_stop: Callable[[], bool],
+    judge: Judge | None,
     clock: Callable[[], float],
 ) -> bool:
     # What does not change: the z of the samples, the length of an epoch.
     config = state.config
-    noise = seeded_generator(config.seed, SAMPLES_STREAM)
+    noise = seeded_generator(config.seed, Stream.SAMPLES)
     inputs = next(stream_inputs(config.model, GRID_IMAGES, noise, device=running.device))
     minibatches_per_epoch = count_minibatches(images, config.batch_size)
-    statistics = usual_statistics(config)
     feed = open_feed(images, config, running.device, running.residence)
     stepper = Stepper(state, running.device, compiled=running.compiled, ranks=ranks)
     if state.watcher is None:
@@ -140,25 +146,12 @@ def _train(
             # Statistics: the only place that waits for the device.
             row: Row | None = None
             if (turn + 1) % MINIBATCHES_PER_ROW == 0 or ends_epoch:
-                means = state.measures.summarise()
-                now = clock()
-                rate = (state.images_seen - row_images) / max(now - row_at, 1e-9)
-                row_at, row_images = now, state.images_seen
-                drawn = draw(prepare(state.generator, config.model, statistics), *inputs)
-                diversity = measure_diversity(drawn)
-                signs = state.watcher.look(means.get("d_real", 0.5), means.get("d_fake", 0.5), diversity)
-                row = {
-                    "images": state.images_seen,
-                    "epoch": state.epoch + 1,
-                    **means,
-                    "spread": round(diversity.spread, 3),
-                    "code_distance": round(diversity.code_distance, 3),
-                    "images_per_s": round(rate, 1),
-                    **_measure_memory(running.device),
-                    **({"signs": signs} if signs else {}),
-                }
+                rate = (state.images_seen - row_images) / max(clock() - row_at, 1e-9)
+                row = _summarise(state, state.measures.summarise(), inputs, rate, running.device)
                 stats.write(row)
-                goes_back = ranks.agree(bool(signs)) and running.on_collapse is not OnCollapse.WARN
+                row_at, row_images = clock(), state.images_seen
+                if running.on_collapse is not OnCollapse.WARN:
+                    goes_back = ranks.agree(ranks.is_first and "signs" in row)
 
             # The end of an epoch: what G draws now of the same z.
             if ends_epoch:
@@ -169,11 +162,21 @@ def _train(
             if goes_back:
                 break
 
+            # Metrics, every so many images and at the end.
+            is_last = state.epoch == config.epochs
+            evaluates = judge is not None and (is_last or judge.is_due(state.images_seen, config.batch_size))
+            is_best = False
+            if judge is not None and evaluates:
+                for found in _evaluate(state, judge, run_folder, is_last):
+                    stats.write(found)
+                    watch(state.images_seen, found)
+                row_at, row_images = clock(), state.images_seen
+                is_best = state.best is not None and state.best["images"] == state.images_seen
+
             # A checkpoint comes last: what it vouches for is on disk.
             stops = ranks.agree(should_stop())
-            if ends_epoch or stops or ranks.agree(clock() - saved_at > running.checkpoint_every_s):
-                if ranks.is_first:
-                    saver.save(state)
+            if ends_epoch or stops or ranks.agree(evaluates or clock() - saved_at > running.checkpoint_every_s):
+                saver.save(state, is_best=is_best)
                 saved_at = clock()
             if stops and state.epoch < config.epochs:
                 return False
@@ -182,7 +185,11 @@ def _train(
         if goes_back:
             saver.wait()
             ranks.wait()
-            _go_back(state, run_folder, running.on_collapse)
+            came_apart_at = state.images_seen
+            go_back(state, run_folder, running.on_collapse)
+            ranks.wait()
+            stats.forget_after(state.images_seen, f"went back from image {came_apart_at:,}, where training came apart")
+            saver.save(state)
             stepper = Stepper(state, running.device, compiled=running.compiled, ranks=ranks)
     return True
 
@@ -202,6 +209,45 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
 
 
+def _summarise(
+    state: TrainingState, means: dict[str, float], inputs: Inputs, rate: float, device: torch.device
+) -> dict[str, Any]:
+    """A row of statistics, with what looks wrong in it."""
+    assert state.watcher is not None
+    drawn = draw(prepare(state.generator, state.config.model, usual_statistics(state.config)), *inputs)
+    diversity = measure_diversity(drawn)
+    signs = state.watcher.look(means.get("d_real", 0.5), means.get("d_fake", 0.5), diversity)
+    return {
+        "images": state.images_seen,
+        "epoch": state.epoch + 1,
+        **means,
+        "spread": round(diversity.spread, 3),
+        "code_distance": round(diversity.code_distance, 3),
+        "images_per_s": round(rate, 1),
+        **_measure_memory(device),
+        **({"signs": signs} if signs else {}),
+    }
+
+
+def _evaluate(state: TrainingState, judge: Judge, run_folder: Path, is_last: bool) -> list[dict[str, Any]]:
+    """Measure what `train.sample` would draw, note the best so far, and at the end what is by heart; rows of that."""
+    statistics = usual_statistics(state.config)
+    generator, weights = (state.generator, "raw") if state.average is None else (state.average.generator, "ema")
+    samples = judge.draw(generator, state.config, statistics)
+    rows: list[dict[str, Any]] = [
+        {"images": state.images_seen, "epoch": state.epoch + (state.minibatch > 0), "evaluation": each.to_json()}
+        for each in judge.compare(samples, weights, statistics)
+    ]
+    name, value = next(iter(rows[0]["evaluation"]["metrics"].items()))
+    if state.best is None or state.best["name"] != name or value < state.best["value"]:
+        state.best = {"name": name, "value": value, "images": state.images_seen}
+    if is_last:
+        found = judge.find_memorised(samples)
+        save_png(run_folder / NEAREST_NAME, judge.picture(samples, found))
+        rows[0]["memorisation"] = found.to_json()
+    return rows
+
+
 def _show_samples(state: TrainingState, inputs: Inputs, run_folder: Path, stats: StatsLog) -> None:
     """Draw the grid of the fixed z, and that of the moving average."""
     model, statistics = state.config.model, usual_statistics(state.config)
@@ -218,18 +264,3 @@ def _show_samples(state: TrainingState, inputs: Inputs, run_folder: Path, stats:
 def _measure_memory(device: torch.device) -> dict[str, float]:
     """The most memory that tensors have taken on a GPU, in MB."""
     return {"gpu_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)} if device.type == "cuda" else {}
-
-
-def _go_back(state: TrainingState, run_folder: Path, on_collapse: OnCollapse) -> None:
-    """Take over the last checkpoint; where training came apart again since one, that before it.
-
-    Raises:
-        TrainingError: training is to stop instead, or has gone back too often, or there is no checkpoint.
-    """
-    message = f"training came apart at image {state.images_seen:,} (signs in {run_folder / 'stats.jsonl'})"
-    found = checkpoint.find_checkpoints(run_folder)[: -1 if state.rollbacks else None]
-    if on_collapse is OnCollapse.STOP or state.rollbacks >= MOST_ROLLBACKS or not found:
-        raise TrainingError(
-            message, hint="the last checkpoints are kept; begin another run with a lower --learning-rate or --beta1"
-        )
-    state.roll_back(checkpoint.read(found[-1]))

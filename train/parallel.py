@@ -1,21 +1,28 @@
 """Parallel: several processes that train one pair of networks; started by ``torchrun -m train.run …``.
 
 Stands beside "clean shards → DCGAN". Each rank computes on its slice of every minibatch, of the images and of z alike,
-so that what is trained on does not depend on the number of ranks; gradients are averaged before each step. With
-`synchronise_norms` batch norm sees the whole minibatch too, and the losses are those of one rank, but for rounding.
+so that what is trained on does not depend on the number of ranks; gradients, and what is measured, are averaged before
+each step. With `synchronise_norms` batch norm sees the whole minibatch too, and the losses are those of one rank, but
+for rounding. So all ranks hold the same weights and measures, and what they decide by these they decide alike.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipelines.errors import ConfigError
+from pipelines.errors import CleanshardsError, ConfigError, TrainingError
+
+PATIENCE = timedelta(days=1)  # of ranks that wait: the first may have millions of images to pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,20 @@ class Ranks:
 ALONE = Ranks()
 
 
+def is_first_rank() -> bool:
+    """Whether torchrun, if it started this process, means it to be the first; known before the ranks are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun started; alone where it did not.
 
+    An error that several ranks meet alike is raised in one; the others then end without a word.
+
     Raises:
         ConfigError: they do not find one another.
+        TrainingError: another one has ended.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -93,15 +108,36 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     try:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        store, rank, _ = next(rendezvous("env://", timeout=PATIENCE))
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"the {count} processes do not find one another ({error})", hint="start them with torchrun -m train.run …"
         ) from error
     try:
-        yield Ranks(distributed.get_rank(), count)
+        yield Ranks(rank, count)
+    except CleanshardsError as error:
+        if _is_said(error, store):
+            sys.exit(1)
+        raise
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        lost = TrainingError(f"another of the {count} processes has ended", hint="what it said last says why")
+        if _is_said(lost, store):
+            sys.exit(1)
+        raise lost from error
     finally:
         distributed.destroy_process_group()
+
+
+def _is_said(error: CleanshardsError, store: Store) -> bool:
+    """Whether another rank has said the same; from now on, one has."""
+    try:
+        return bool(store.add(error.message, 1) > 1)
+    except RuntimeError:  # the process that keeps the store has ended
+        return False
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -3,22 +3,15 @@
 The last arrow of "source → thumbnails → 128-bit semantic codes → duplicate groups → clean shards → DCGAN".
 """
 
-import json
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from threading import Event
-from types import FrameType
 from typing import Annotated
 
 import torch
 import typer
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from pipelines.cli import (
     INTERRUPTED,
@@ -34,11 +27,11 @@ from pipelines.cli import (
     run_app,
     set_up_output,
 )
-from pipelines.errors import ConfigError, TrainingError
+from pipelines.errors import TrainingError
 from pipelines.executors import Executor, LocalExecutor
 from pipelines.progress import Progress
 from pipelines.stage import dataset_lock
-from pipelines.store import write_atomically
+from pipelines.store import Folder, open_root
 from train import checkpoint
 from train.checkpoint import TrainingState
 from train.config import (
@@ -51,22 +44,24 @@ from train.config import (
     TrainConfig,
     Updates,
     choose,
-    to_toml,
+    load,
 )
 from train.data import PackedImages, Packing, count_minibatches, pack, plan_packing
+from train.device import Device, choose_device
+from train.display import train_on
+from train.evaluation.judge import USUAL, ExtractorKind, Judge, Measuring
+from train.evaluation.reference import Split
 from train.feed import Residence
-from train.loop import Running, train
-from train.parallel import Ranks, join_ranks, synchronise_norms
-from train.runs import CONFIG_NAME
-from train.stats import Row
+from train.loop import Running
+from train.parallel import Ranks, is_first_rank, join_ranks, synchronise_norms
+from train.runs import CONFIG_NAME, REFERENCES, note_run
 from train.watch import OnCollapse
-
-CONFIG_TOML = "config.toml"
 
 HELP = (
     "Train the DCGAN of Radford et al. (2016) on a clean data set.\n\n"
-    "Makes DATA_ROOT/DATASET/train/NAME with samples.png (and a grid for each epoch in samples/), stats.jsonl, "
-    "TensorBoard's events and checkpoints. Ctrl-C saves, and --resume auto goes on as if nothing had happened. "
+    "Makes DATA_ROOT/DATASET/train/NAME with a page, run.html; samples.png and a grid for each epoch in samples/; "
+    "stats.jsonl and TensorBoard's events; checkpoints. Ctrl-C saves, and --resume auto goes on as if nothing had "
+    "happened. "
     "Options that are not given are the preset's."
 )
 
@@ -81,15 +76,8 @@ class Resume(StrEnum):
     MUST = "must"  # go on with it; refuse to begin
 
 
-class Device(StrEnum):
-    """Where the networks are trained."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-NETWORKS, OPTIMISATION, SOURCES, SPEED, SAFETY = "Networks", "Optimisation", "Images", "Speed", "Safety"
+NETWORKS, OPTIMISATION, METRICS = "Networks", "Optimisation", "Metrics"
+SOURCES, SPEED, SAFETY = "Images", "Speed", "Safety"
 
 
 @app.command(help=HELP)
@@ -131,6 +119,36 @@ def main(
         typer.Option(
             help="With --allow-duplicates: a source's URI.", show_default="the registry's", rich_help_panel=SOURCES
         ),
+    ] = None,
+    clean_root: Annotated[
+        Folder | None,
+        typer.Option(
+            parser=open_root,
+            metavar="FOLDER|URL",
+            help="The data root that holds the clean set, such as s3://BUCKET/PREFIX.",
+            show_default="DATA_ROOT",
+            rich_help_panel=SOURCES,
+        ),
+    ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(help="Share of images not trained on: metrics compare with them.", rich_help_panel=SOURCES),
+    ] = None,
+    evaluate_every: Annotated[
+        int, typer.Option(help="Images seen between evaluations, and at the end; 0: never.", rich_help_panel=METRICS)
+    ] = USUAL.every_images,
+    samples: Annotated[
+        int, typer.Option(help="Images drawn for an evaluation.", rich_help_panel=METRICS)
+    ] = USUAL.samples,
+    extractor: Annotated[
+        list[ExtractorKind] | None,
+        typer.Option(
+            help="Whose features are compared; may be given twice.", show_default="random", rich_help_panel=METRICS
+        ),
+    ] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option(help="Inception's weights, for FID and KID; see docs/metrics.md.", rich_help_panel=METRICS),
     ] = None,
     precision: Annotated[
         Precision | None,
@@ -214,38 +232,43 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Pack what is not packed yet, and train; see `HELP`."""
-    progress = set_up_output(verbose=verbose, quiet=quiet)
-    config = choose(
-        preset,
-        {
-            "epochs": epochs,
-            "resolution": resolution,
-            "batch_size": batch_size,
-            "seed": seed,
-            "generator_width": generator_width,
-            "discriminator_width": discriminator_width,
-            "z_size": z_size,
-            "z_prior": z_prior,
-            "norm_gain_std": norm_gain_std,
-            "norm_eps": norm_eps,
-            "norm_statistics": norm_statistics,
-            "loss": loss,
-            "discriminator_steps": discriminator_steps,
-            "updates": updates,
-            "learning_rate": learning_rate,
-            "beta1": beta1,
-            "gradient_l2": gradient_l2,
-            "precision": precision,
-            "ema_decay": ema_decay,
-            "decay_epochs": decay_epochs,
-            "critic": critic,
-            "classes": classes,
-        },
-        config_file,
+    progress = set_up_output(verbose=verbose, quiet=quiet or not is_first_rank())
+    error_console.quiet = not is_first_rank()  # until the ranks know of one another, all meet the same errors
+    overrides = {
+        "epochs": epochs,
+        "resolution": resolution,
+        "batch_size": batch_size,
+        "seed": seed,
+        "hold_out": hold_out,
+        "generator_width": generator_width,
+        "discriminator_width": discriminator_width,
+        "z_size": z_size,
+        "z_prior": z_prior,
+        "norm_gain_std": norm_gain_std,
+        "norm_eps": norm_eps,
+        "norm_statistics": norm_statistics,
+        "loss": loss,
+        "discriminator_steps": discriminator_steps,
+        "updates": updates,
+        "learning_rate": learning_rate,
+        "beta1": beta1,
+        "gradient_l2": gradient_l2,
+        "precision": precision,
+        "ema_decay": ema_decay,
+        "decay_epochs": decay_epochs,
+        "critic": critic,
+        "classes": classes,
+    }
+    config = load(config_file, overrides) if config_file else choose(preset, overrides)
+    measuring = Measuring(
+        extractors=tuple(extractor or USUAL.extractors),
+        inception=inception,
+        samples=samples,
+        every_images=evaluate_every,
     )
     running = Running(choose_device(device), compiled, data_on_gpu, kept=keep, on_collapse=on_collapse)
     run_folder = data_root / dataset / "train" / (name or (config_file.stem if config_file else preset))
-    packing = plan_packing(dataset, data_root, config.model.resolution, allow_duplicates, source)
+    packing = plan_packing(dataset, data_root, config.model.resolution, allow_duplicates, source, clean_root)
     if dry_run:
         require_begun_or_new(run_folder, resume)
         describe(packing, config, run_folder)
@@ -253,28 +276,38 @@ def main(
 
     executor = LocalExecutor() if workers is None else LocalExecutor(workers)
     with join_ranks(running.device) as ranks:
+        error_console.quiet = False
         require_begun_or_new(run_folder, resume)
         ranks.share(config.batch_size)
-        images = pack_once(packing, executor, progress, ranks)
+        packed = pack_once(packing, executor, progress, ranks)
+        training, held_out = Split.whole(f"{dataset}/{packing.stage.kind}", packed).part(config.hold_out)
+        images = training.alone
         count_minibatches(images, config.batch_size)
         lock = dataset_lock(run_folder, shlex.join(sys.argv)) if ranks.is_first else nullcontext()
         with lock:
-            state = open_run(run_folder, config, images, running.device, ranks, allow_changes=allow_changes)
+            state = begin_or_resume(run_folder, config, images, running.device, ranks, allow_changes=allow_changes)
+            if ranks.is_first:
+                note_run(run_folder, config, images, dataset, packing)
             if sync_bn and ranks.count > 1:
                 synchronise_norms(state.generator)
                 synchronise_norms(state.discriminator)
-            finished = run(state, images, run_folder, running, ranks, verbose)
+            judge = None
+            if ranks.is_first and measuring.every_images:
+                references = packing.root / REFERENCES
+                judge = Judge(measuring, training, held_out, references, running.device)
+            finished = train_on(
+                state,
+                images,
+                run_folder,
+                running,
+                judge=judge,
+                ranks=ranks,
+                console=console,
+                error_console=error_console,
+                verbose=verbose,
+            )
     if not finished:
-        sys.exit(INTERRUPTED)  # not typer.Exit: `run` has said already how to go on
-
-
-def choose_device(device: Device) -> torch.device:
-    """The device to train on; ConfigError where there is no GPU and one is asked for."""
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise ConfigError("--device is cuda, and there is no GPU that torch can use", hint="give --device auto")
-    if device is Device.AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+        sys.exit(INTERRUPTED)  # not typer.Exit: `train_on` has said already how to go on
 
 
 def require_begun_or_new(run_folder: Path, resume: Resume) -> None:
@@ -302,15 +335,14 @@ def describe(packing: Packing, config: TrainConfig, run_folder: Path) -> None:
     plan = packing.plan()
     to_pack, shards = len(plan.to_run), len(plan.tasks)
     console.print(f"pack    {packing.root / packing.stage.name}: {to_pack} of {shards} shards to do")
-    checkpoints = checkpoint.find_checkpoints(run_folder)
-    done = checkpoint.read(checkpoints[-1])["epoch"] if checkpoints else 0
-    to_train = max(config.epochs - done, 0)
+    content = checkpoint.read_last(run_folder)
+    to_train = max(config.epochs - (content["epoch"] if content else 0), 0)
     console.print(f"train   {run_folder}: {to_train} of {config.epochs} epochs to do")
     for field, value in config.to_json().items():
         console.print(f"        [dim]{field} = {value}[/dim]")
 
 
-def open_run(
+def begin_or_resume(
     run_folder: Path,
     config: TrainConfig,
     images: PackedImages,
@@ -319,97 +351,19 @@ def open_run(
     *,
     allow_changes: bool = False,
 ) -> TrainingState:
-    """The state to train from: that of the last checkpoint, or new; notes the configuration in the run's folder."""
+    """The state to train from: that of the last checkpoint, or new."""
     state = TrainingState.begin(config, images.digest, device)
-    if checkpoints := checkpoint.find_checkpoints(run_folder):
-        content = checkpoint.read(checkpoints[-1])
+
+    def warn(warning: str) -> None:
+        if ranks.is_first:
+            error_console.print(f"[yellow]warning[/] {warning}", soft_wrap=True)
+
+    content = checkpoint.read_last(run_folder, warn)
+    if content is not None:
         checkpoint.require_same_run(content, config, images.digest, allow_changes=allow_changes)
         state.restore(content)
-    ranks.wait()
-    if ranks.is_first:
-        note = {"images": len(images), "data_digest": images.digest, "torch": torch.__version__, **config.to_json()}
-        write_atomically(run_folder / CONFIG_NAME, json.dumps(note, indent=1).encode())
-        write_atomically(run_folder / CONFIG_TOML, to_toml(config).encode())
-        (run_folder / "samples").mkdir(exist_ok=True)
-    ranks.wait()
+    ranks.wait()  # until all have read it: the first may write another
     return state
-
-
-def run(
-    state: TrainingState, images: PackedImages, run_folder: Path, running: Running, ranks: Ranks, verbose: bool
-) -> bool:
-    """Train with progress on the console, a line per epoch or (verbose) per row; whether all epochs are done."""
-    config = state.config
-    per_epoch = count_minibatches(images, config.batch_size) * config.batch_size
-    if state.epoch >= config.epochs:
-        console.print(f"finished already: {state.epoch} epochs in {run_folder}; a larger --epochs goes on")
-        return True
-    console.print(
-        f"training on {len(images):,} images of {config.model.resolution} px, {running.device}"
-        f"{f', {ranks.count} processes' if ranks.count > 1 else ''}, epochs {state.epoch + 1} to {config.epochs}"
-    )
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:,.0f} / {task.total:,.0f} images"),
-        TextColumn("{task.fields[losses]}", style="cyan"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    has_bar = error_console.is_terminal and not console.quiet and ranks.is_first
-    with Bars(*columns, console=error_console, disable=not has_bar) as bars, stop_requests() as should_stop:
-        bar = bars.add_task("training", total=config.epochs * per_epoch, completed=state.images_seen, losses="")
-
-        def watch(images_seen: int, row: Row | None) -> None:
-            bars.update(bar, completed=images_seen)
-            if row is not None and ranks.is_first:
-                bars.update(bar, losses=describe_row(row))
-                for sign in row.get("signs", ()):
-                    error_console.print(f"[yellow]warning[/] image {images_seen:,}: {sign}", soft_wrap=True)
-                if verbose or images_seen % per_epoch == 0:
-                    console.print(f"  epoch {int(row['epoch']):>3}/{config.epochs}  {describe_row(row)}")
-
-        finished = train(state, images, run_folder, running, ranks=ranks, watch=watch, should_stop=should_stop)
-    if not ranks.is_first:
-        return finished
-    if finished:
-        console.print(f"samples: [b]{run_folder / 'samples.png'}[/b]", soft_wrap=True)
-    else:
-        console.print(f"stopped and saved at image {state.images_seen:,}; to go on:", soft_wrap=True)
-        console.print(f"  {resume_command(sys.argv)}", markup=False, soft_wrap=True)
-    return finished
-
-
-def describe_row(row: Row) -> str:
-    """A row of statistics in one short line."""
-    named = {"V": "value", "D(x)": "d_real", "D(G(z))": "d_fake", "G loss": "generator_loss"}
-    measures = [f"{label} {row[name]:.2f}" for label, name in named.items() if name in row]
-    return "  ".join([*measures, f"{row['images_per_s']:,.0f} images/s"])
-
-
-def resume_command(argv: Sequence[str]) -> str:
-    """The command that goes on with the run that ``argv`` began."""
-    program = "python -m train.run" if argv[0].endswith(".py") else Path(argv[0]).name
-    resumed = [*argv[1:], *(["--resume", "auto"] if "--resume" not in argv else [])]
-    return f"{program} {shlex.join(resumed)}"
-
-
-@contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM has come. The second one interrupts at once, as it would without this."""
-    requested = Event()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,20 @@ Stands after the last word of "clean shards → DCGAN": what samples, exports or
 """
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from pipelines.errors import ConfigError, IntegrityError, TrainingError
 from pipelines.manifest import Manifest
+from pipelines.store import write_atomically
 from train import checkpoint
-from train.config import TrainConfig, load
-from train.data import PackedImages
+from train.config import TrainConfig, load, to_toml
+from train.data import PackedImages, Packing
 from train.dcgan import Generator
 from train.evaluation.reference import Split
 
@@ -95,6 +98,22 @@ def open_run(
         ) from error
     generator.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return OpenedRun(folder, config, path, content["images_seen"], content["data_digest"], weights, generator)
+
+
+def note_run(run_folder: Path, config: TrainConfig, images: PackedImages, dataset: str, packing: Packing) -> None:
+    """Write what the run is of into its folder: the configuration, and a note of all else."""
+    note = {
+        "dataset": dataset,
+        "kind": packing.stage.kind,
+        "images": len(images),
+        "data_digest": images.digest,
+        "packed": os.path.relpath(packing.root / packing.stage.name, run_folder),
+        "cleanshards": version("cleanshards"),
+        "torch": torch.__version__,
+    }
+    write_atomically(run_folder / NOTE_NAME, json.dumps(note, indent=1).encode())
+    write_atomically(run_folder / CONFIG_NAME, to_toml(config).encode())
+    (run_folder / "samples").mkdir(exist_ok=True)
 
 
 def read_config(folder: Path) -> TrainConfig:

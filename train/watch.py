@@ -28,7 +28,7 @@ class OnCollapse(StrEnum):
 
     WARN = "warn"
     STOP = "stop"
-    ROLLBACK = "rollback"  # to a checkpoint from before the first sign, and on from there with another z
+    ROLLBACK = "rollback"  # see `train.rollback`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,18 @@ class Watcher:
         real: diversity of as many real images as are drawn.
         best: the greatest diversity that the run's samples have had.
         sure_rows: for how many rows D has been nearly certain of every image.
+        sign_rows: for how many rows there have been signs.
     """
 
     real: Diversity
     best: Diversity = Diversity(0.0, 0.0)
     sure_rows: int = 0
+    sign_rows: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing looked wrong at the last row, nor as if it were going to."""
+        return self.sure_rows == 0 and self.sign_rows == 0
 
     def look(self, d_real: float, d_fake: float, samples: Diversity) -> list[str]:
         """The signs that training comes apart, in words; none is the rule.
@@ -97,6 +104,7 @@ class Watcher:
                 f"samples grow alike: {samples.code_distance:.0f} bits of {CODE_BITS} between two of them, "
                 f"where there were {self.best.code_distance:.0f}"
             )
+        self.sign_rows = self.sign_rows + 1 if signs else 0
         return signs
 
     def to_json(self) -> dict[str, Any]:
@@ -106,4 +114,6 @@ class Watcher:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Watcher":
         """The watcher as it was."""
-        return cls(Diversity(**content["real"]), Diversity(**content["best"]), content["sure_rows"])
+        return cls(
+            Diversity(**content["real"]), Diversity(**content["best"]), content["sure_rows"], content["sign_rows"]
+        )

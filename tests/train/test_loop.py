@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ CPU = torch.device("cpu")
 MINIBATCHES = 5  # in an epoch of `images`
 MODEL = ModelConfig(resolution=32, z_size=8, generator_width=4, discriminator_width=4)
 CONFIG = TrainConfig(model=MODEL, batch_size=8, epochs=2)
+LONGER = replace(CONFIG, epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +44,18 @@ def weights(state: TrainingState) -> list[torch.Tensor]:
     return [*state.generator.state_dict().values(), *state.discriminator.state_dict().values()]
 
 
-def read_rows(folder: Path) -> list[dict[str, float]]:
+def read_rows(folder: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name != "images_per_s"} for row in rows]
 
 
+def read_checkpoints(folder: Path) -> list[dict[str, Any]]:
+    return [checkpoint.read(path) for path in checkpoint.find_checkpoints(folder)]
+
+
 def resume(config: TrainConfig, folder: Path) -> TrainingState:
     state = TrainingState.begin(config, "digest", CPU)
-    state.restore(checkpoint.read(checkpoint.find_checkpoints(folder)[-1]))
+    state.restore(read_checkpoints(folder)[-1])
     return state
 
 
@@ -172,26 +178,90 @@ def test_a_moving_average_is_kept_and_shown(images: PackedImages, tmp_path: Path
     assert (tmp_path / "samples_ema.png").exists()
 
 
-class Collapsing(Watcher):
-    """Sees a sign in every row after the first."""
+def fall_at(images_seen: int, state: TrainingState, times: int = 1) -> Callable[[int, object], None]:
+    """A watch that makes samples look fallen from then on, by what the watcher remembers as the best."""
+    left = itertools.chain([True] * times, itertools.repeat(False))
 
-    def look(self, d_real: float, d_fake: float, samples: Diversity) -> list[str]:
-        self.sure_rows += 1
-        return ["samples grow alike"] if self.sure_rows > 1 else []
+    def watch(seen: int, row: object) -> None:
+        if seen == images_seen and next(left):
+            assert state.watcher is not None
+            state.watcher.best = Diversity(1e9, 1e9)
+
+    return watch
 
 
-def test_a_collapse_stops_or_goes_back_if_asked(images: PackedImages, tmp_path: Path) -> None:
-    for number, on_collapse in enumerate((OnCollapse.STOP, OnCollapse.ROLLBACK)):
-        folder = prepare(tmp_path / str(number))
-        state = TrainingState.begin(CONFIG, "digest", CPU)
-        state.watcher = Collapsing(Diversity(1.0, 1.0))
-        with pytest.raises(TrainingError, match="came apart at image 80"):
-            train(state, images, folder, Running(CPU, on_collapse=on_collapse))
-        assert state.rollbacks == number
-        assert read_rows(folder)[-1]["signs"] == ["samples grow alike"]
+def test_a_collapse_stops_if_asked(images: PackedImages, tmp_path: Path) -> None:
+    state = TrainingState.begin(LONGER, "digest", CPU)
+    running = Running(CPU, on_collapse=OnCollapse.STOP)
+    with pytest.raises(TrainingError, match="came apart at image 120"):
+        train(state, images, prepare(tmp_path), running, watch=fall_at(112, state))
+    assert "samples grow alike" in read_rows(tmp_path)[-1]["signs"][0]
+    assert [path.stem for path in checkpoint.find_checkpoints(tmp_path)] == ["000000000040", "000000000080"]
+
+
+def test_a_collapse_goes_back_if_asked_and_on_with_other_noise(images: PackedImages, tmp_path: Path) -> None:
+    back, undisturbed = prepare(tmp_path / "back"), prepare(tmp_path / "undisturbed")
+    train(TrainingState.begin(LONGER, "digest", CPU), images, undisturbed, Running(CPU))
+    state = TrainingState.begin(LONGER, "digest", CPU)
+    seen: list[int] = []
+    fall = fall_at(112, state)
+
+    def watch(images_seen: int, row: object) -> None:
+        seen.append(images_seen)
+        fall(images_seen, row)
+
+    assert train(state, images, back, Running(CPU, on_collapse=OnCollapse.ROLLBACK), watch=watch)
+    assert state.rollbacks == [80]
+    assert list(dict.fromkeys(seen)) == list(range(8, 121, 8))
+    assert seen[-MINIBATCHES:] == list(range(88, 121, 8)) == seen[-2 * MINIBATCHES : -MINIBATCHES]
+    same = [
+        torch.equal(a["generator"]["project.0.weight"], b["generator"]["project.0.weight"])
+        for a, b in zip(read_checkpoints(back), read_checkpoints(undisturbed), strict=True)
+    ]
+    assert same == [True, True, False]
+
+
+def test_a_run_killed_after_it_went_back_ends_as_an_undisturbed_one(images: PackedImages, tmp_path: Path) -> None:
+    running = Running(CPU, on_collapse=OnCollapse.ROLLBACK)
+    undisturbed, killed = (TrainingState.begin(LONGER, "digest", CPU) for _ in range(2))
+    train(undisturbed, images, prepare(tmp_path / "undisturbed"), running, watch=fall_at(112, undisturbed))
+    fall = fall_at(112, killed)
+
+    def watch(images_seen: int, row: object) -> None:
+        fall(images_seen, row)
+        if killed.rollbacks:
+            raise KeyboardInterrupt
+
+    folder = prepare(tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, images, folder, running, watch=watch)
+    resumed = resume(LONGER, folder)
+    assert resumed.images_seen == 80
+    train(resumed, images, folder, running)
+    assert resumed.rollbacks == undisturbed.rollbacks == [80]
+    assert read_rows(folder) == read_rows(tmp_path / "undisturbed")
+    assert all(torch.equal(a, b) for a, b in zip(weights(undisturbed), weights(resumed), strict=True))
+
+
+def test_training_goes_back_so_many_times_and_further_each_time(images: PackedImages, tmp_path: Path) -> None:
+    state = TrainingState.begin(LONGER, "digest", CPU)
+    running = Running(CPU, on_collapse=OnCollapse.ROLLBACK)
+    with pytest.raises(TrainingError, match="after 3 returns"):
+        train(state, images, prepare(tmp_path), running, watch=fall_at(112, state, times=9))
+    assert state.rollbacks == [80, 40, 80]  # the last is another one, of the course that began at 40
+
+
+def test_training_does_not_go_back_to_where_it_was_ill_already(images: PackedImages, tmp_path: Path) -> None:
+    state = TrainingState.begin(LONGER, "digest", CPU)
+    state.watcher = Watcher(Diversity(1.0, 1.0), best=Diversity(1e9, 1e9))
+    folder = prepare(tmp_path)
+    assert not train(state, images, folder, Running(CPU), should_stop=stop_after(2 * MINIBATCHES))
+    with pytest.raises(TrainingError, match="no checkpoint is of before the first signs"):
+        train(resume(LONGER, folder), images, folder, Running(CPU, on_collapse=OnCollapse.ROLLBACK))
 
 
 def test_a_collapse_is_only_told_otherwise(images: PackedImages, tmp_path: Path) -> None:
     state = TrainingState.begin(CONFIG, "digest", CPU)
-    state.watcher = Collapsing(Diversity(1.0, 1.0))
+    state.watcher = Watcher(Diversity(1.0, 1.0), best=Diversity(1e9, 1e9))
     assert train(state, images, prepare(tmp_path), Running(CPU))
+    assert all(row["signs"] for row in read_rows(tmp_path))
