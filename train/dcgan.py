@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from train.config import Critic, ModelConfig, NormStatistics, Prior
+from train.convolutions import Convolution, Upsampling, choose_layout
 
 SEED_SIDE = 4  # pixels; the side of the maps that z is projected to, and that D ends with
 MAX_WIDENING = 8  # the widest layer has this many times the maps of the narrowest
@@ -132,8 +133,9 @@ def draw_z(count: int, config: ModelConfig, generator: torch.Generator) -> Tenso
 
 
 def from_pixels(pixels: Tensor) -> Tensor:
-    """Images as stored to images as trained on: uint8 (B, R, R, 3) → float32 (B, 3, R, R) in [-1, 1], channels last."""
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    """Images as stored to images as trained on: uint8 (B, R, R, 3) → float32 (B, 3, R, R) in [-1, 1]."""
+    images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=choose_layout(pixels.device))
+    return images.div_(127.5).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -146,14 +148,14 @@ def _norm(kind: type[nn.BatchNorm1d | nn.BatchNorm2d], features: int, config: Mo
     return kind(features, eps=config.norm_eps, track_running_stats=keeps_running)
 
 
-def _upsample(maps: int, wider: int) -> nn.ConvTranspose2d:
-    """Twice the side: the paper's fractionally-strided convolution."""
-    return nn.ConvTranspose2d(maps, wider, 5, stride=2, padding=2, output_padding=1, bias=False)
+def _upsample(maps: int, wider: int) -> Upsampling:
+    """Twice the side."""
+    return Upsampling(maps, wider, 5, stride=2, padding=2, output_padding=1, bias=False)
 
 
-def _convolve(maps: int, wider: int, stride: int) -> nn.Conv2d:
+def _convolve(maps: int, wider: int, stride: int) -> Convolution:
     """The side divided by ``stride``."""
-    return nn.Conv2d(maps, wider, 5, stride=stride, padding=2, bias=False)
+    return Convolution(maps, wider, 5, stride=stride, padding=2, bias=False)
 
 
 def _encode(labels: Tensor | None, classes: int) -> Tensor | None:

@@ -17,12 +17,12 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bars
 
 from pipelines.errors import IntegrityError
-from train.checkpoint import TrainingState
 from train.data import PackedImages, count_minibatches
 from train.evaluation.judge import Judge
 from train.loop import Running, train
 from train.page import PAGE_NAME, write_page
 from train.parallel import Ranks
+from train.state import TrainingState
 from train.stats import Row
 
 

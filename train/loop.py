@@ -14,7 +14,7 @@ import torch
 
 from pipelines.errors import DiskFull, disk_full, is_disk_full
 from train import checkpoint
-from train.checkpoint import Saver, TrainingState
+from train.checkpoint import Saver
 from train.config import TrainConfig, Updates
 from train.data import PackedImages, count_minibatches
 from train.evaluation.judge import Judge
@@ -23,6 +23,7 @@ from train.parallel import ALONE, Ranks
 from train.randomness import Stream, seeded_generator
 from train.rollback import go_back
 from train.samples import GRID_IMAGES, Inputs, draw, lay_out, save_png, stream_inputs
+from train.state import TrainingState
 from train.statistics import prepare, usual_statistics
 from train.stats import Row, StatsLog
 from train.step import Stepper

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.errors import TrainingError
 from train import checkpoint
-from train.checkpoint import TrainingState
+from train.state import TrainingState
 from train.watch import OnCollapse
 
 MOST_ROLLBACKS = 3

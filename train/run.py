@@ -33,7 +33,6 @@ from pipelines.progress import Progress
 from pipelines.stage import dataset_lock
 from pipelines.store import Folder, open_root
 from train import checkpoint
-from train.checkpoint import TrainingState
 from train.config import (
     PRESETS,
     Critic,
@@ -55,6 +54,7 @@ from train.feed import Residence
 from train.loop import Running
 from train.parallel import Ranks, is_first_rank, join_ranks, synchronise_norms
 from train.runs import CONFIG_NAME, REFERENCES, note_run
+from train.state import TrainingState
 from train.watch import OnCollapse
 
 HELP = (

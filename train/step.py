@@ -5,20 +5,23 @@ beyond rounding:
 
 * G draws D's fake images without a graph, and D is frozen while G is trained: no gradient is computed for nothing. The
   fake images of the two steps are not shared: Algorithm 1 (Goodfellow et al. 2014) draws fresh z for G's.
-* Pixels stay ``uint8`` until they are on the device; images and maps lie channels last.
+* Pixels stay ``uint8`` until they are on the device; there, images and maps lie as it likes them (`choose_layout`).
 * Nothing in a step waits for the device: z is drawn on the CPU and sent from pinned memory, and measures stay tensors.
 * ``Precision``: convolutions in TF32, or all layers in bf16 by autocast. Weights, Adam, batch norm's statistics, logits
   and losses are float32 in each.
 * ``compiled``: the forward and backward passes are compiled by `torch.compile`; on a GPU the whole step, Adam
   included, is then recorded as a CUDA graph and replayed, so that the CPU launches one thing and not hundreds.
+* On a CPU, some gradients are had in a better way (`train.convolutions`), and memory is kept (`train.memory`).
 
 z is drawn when its step begins, not ahead: a minibatch's z takes the CPU 0.1 ms, while the device is busy with the
 steps before. So the state of ``noise`` between two steps is always the one from which the next z follows. Each of
-several ranks draws the z of the whole minibatch and takes its part, and gradients are averaged over the ranks.
+several ranks draws the z of the whole minibatch and takes its part; gradients and measures are averaged over them.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,11 +29,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pipelines.errors import ConfigError
-from train.checkpoint import TrainingState
 from train.config import Loss, Precision
 from train.dcgan import Discriminator, Generator, draw_z, from_pixels
 from train.losses import discriminator_loss, generator_loss
 from train.parallel import ALONE, Ranks
+from train.state import TrainingState
 
 WARM_UPS = 3  # runs before a recording, in which libraries choose their kernels and Adam makes its moments
 
@@ -61,7 +64,7 @@ class Stepper:
         self._ranks = ranks
         self._share = ranks.share(state.config.batch_size)
         alone = ranks.count == 1
-        self._records = compiled and alone and device.type == "cuda"
+        self._records = compiled and alone and can_record(device)
         self._judge: Callable[..., tuple[Tensor, Measured]] = judge
         self._deceive: Callable[..., tuple[Tensor, Measured]] = deceive
         if compiled:
@@ -82,7 +85,7 @@ class Stepper:
             trains_g: whether G is trained.
 
         Returns:
-            Scalars on the device, of this rank's share: ``value`` is V(D, G), ``d_real`` and ``d_fake`` the means of
+            Scalars on the device, means over the ranks: ``value`` is V(D, G), ``d_real`` and ``d_fake`` the means of
             D(x) and D(G(z)), if D was trained; ``generator_loss`` is what G minimised, if G was.
         """
         measured: Measured = {}
@@ -125,7 +128,7 @@ class Stepper:
         loss, measured = self._judge(
             state.generator, state.discriminator, pixels, z, labels, precision=state.config.precision
         )
-        self._descend(loss, state.discriminator_optimiser)
+        self._descend(loss, measured, state.discriminator_optimiser)
         return measured
 
     def _train_generator(self, z: Tensor, labels: Tensor | None) -> Measured:
@@ -139,14 +142,14 @@ class Stepper:
                 loss=state.config.loss,
                 precision=state.config.precision,
             )
-            self._descend(loss, state.generator_optimiser)
+            self._descend(loss, measured, state.generator_optimiser)
         return measured
 
-    def _descend(self, loss: Tensor, optimiser: Optimizer) -> None:
+    def _descend(self, loss: Tensor, measured: Measured, optimiser: Optimizer) -> None:
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        self._ranks.average(parameter.grad for parameter in parameters)
+        self._ranks.average([*(parameter.grad for parameter in parameters), *measured.values()])
         optimiser.step()
 
 
@@ -160,7 +163,7 @@ def judge(
     precision: Precision,
 ) -> tuple[Tensor, Measured]:
     """What D minimises on uint8 pixels (B, R, R, 3) and the images of z, (B, z_size); and its measures, detached."""
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision is Precision.BF16):
+    with _layers_in(precision, pixels.device):
         with torch.no_grad():
             fake = generator(z, labels)
         # Apart, so that batch norm sees each with its own statistics.
@@ -184,10 +187,20 @@ def deceive(
     precision: Precision,
 ) -> tuple[Tensor, Measured]:
     """What G minimises on z, (B, z_size); and the same as a measure, detached."""
-    with torch.autocast(z.device.type, torch.bfloat16, enabled=precision is Precision.BF16):
+    with _layers_in(precision, z.device):
         logits = discriminator(generator(z, labels), labels)
     objective = generator_loss(logits, loss)
     return objective, {"generator_loss": objective.detach()}
+
+
+def _layers_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """Let layers compute in bf16 where the precision says so.
+
+    Each call of a network rounds its weights anew: were they kept from one to the next, the gradients of real and of
+    fake images would be added up in bf16, and a recording could hold weights of the time when it was made.
+    """
+    is_bf16 = precision is Precision.BF16
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False)
 
 
 def require_compiler(device: torch.device) -> None:
@@ -236,16 +249,7 @@ class _Recording:
 
     def __init__(self, function: Callable[..., Measured], inputs: Sequence[Tensor | None]) -> None:
         self._inputs = [None if tensor is None else tensor.clone() for tensor in inputs]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        # The threads of a feed go on using the GPU meanwhile, which only this mode allows them.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._outputs = function(*self._inputs)
+        self._graph, self._outputs = record(partial(function, *self._inputs))
 
     def replay(self, inputs: Sequence[Tensor | None]) -> Measured:
         for kept, given in zip(self._inputs, inputs, strict=True):
@@ -255,6 +259,31 @@ class _Recording:
         # Copies, since the next replay writes over the outputs themselves.
         values = torch.stack(list(self._outputs.values())).unbind()
         return dict(zip(self._outputs, values, strict=True))
+
+
+def can_record(device: torch.device) -> bool:
+    """Whether `record` works there."""
+    return device.type == "cuda"
+
+
+def record(function: Callable[[], Measured]) -> tuple[torch.cuda.CUDAGraph, Measured]:
+    """Run a function on the GPU some times and record it once more; what it gives lies where each replay writes it.
+
+    All on one stream other than the usual one, as recording wants it: what libraries set up in the warm-up, and the
+    nodes of autograd, belong to that stream.
+    """
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*capturable=True")  # Adam's, of steps that are not recorded
+        for _ in range(WARM_UPS):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    # The threads of a feed go on using the GPU meanwhile, which only this mode allows them.
+    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        outputs = function()
+    return graph, outputs
 
 
 @contextmanager

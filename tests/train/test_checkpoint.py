@@ -9,8 +9,9 @@ from torch import nn
 from pipelines.errors import IntegrityError, TrainingError
 from pipelines.store import temporary_name
 from train import checkpoint
-from train.checkpoint import KEPT_CHECKPOINTS, Saver, TrainingState
+from train.checkpoint import KEPT_CHECKPOINTS, Saver
 from train.config import ModelConfig, TrainConfig
+from train.state import TrainingState
 from train.watch import Diversity, Watcher
 
 CPU = torch.device("cpu")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from train.config import Critic, ModelConfig, NormStatistics, Prior
+from train.convolutions import Convolution, Upsampling
 from train.dcgan import Discriminator, Generator, draw_z, from_pixels, initialise, layer_widths, to_pixels
 
 PAPER = ModelConfig()
@@ -47,8 +48,8 @@ def test_discriminator_is_the_papers() -> None:
 
 def test_no_norm_on_the_generators_output_nor_the_discriminators_input() -> None:
     last, first = Generator(PAPER).layers[-1], Discriminator(PAPER).layers[0]
-    assert [type(module) for module in last] == [nn.ConvTranspose2d, nn.Tanh]
-    assert [type(module) for module in first] == [nn.Conv2d, nn.LeakyReLU]
+    assert [type(module) for module in last] == [Upsampling, nn.Tanh]
+    assert [type(module) for module in first] == [Convolution, nn.LeakyReLU]
     assert first[1].negative_slope == 0.2
 
 
@@ -132,7 +133,7 @@ def test_six_convolutions_are_those_the_paper_classifies_by() -> None:
     sides = [(activations.shape[1], activations.shape[2]) for activations in features]
     assert sides == [(128, 32), (128, 16), (256, 16), (256, 8), (512, 8), (512, 4)]
     assert 4 * 4 * sum(maps for maps, _ in sides) == 28_672  # max-pooled to 4×4 and put together
-    assert [type(module) for module in discriminator.layers[0]] == [nn.Conv2d, nn.LeakyReLU]
+    assert [type(module) for module in discriminator.layers[0]] == [Convolution, nn.LeakyReLU]
     assert maps(discriminator, nn.BatchNorm2d) == [(128,), (256,), (256,), (512,), (512,)]
     assert maps(discriminator, nn.Linear) == [(1, 512 * 4 * 4)]
 

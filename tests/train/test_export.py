@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from pipelines.cli import run_app
 from pipelines.errors import IntegrityError
 from train import checkpoint, export
-from train.checkpoint import TrainingState, find_checkpoints
+from train.checkpoint import find_checkpoints
 from train.config import ModelConfig, NormStatistics, TrainConfig, from_json, to_toml
 from train.dcgan import Generator, draw_z
 from train.ema import MovingAverage
 from train.export import METADATA_KEY, app
 from train.runs import CONFIG_NAME, Weights, open_run
+from train.state import TrainingState
 from train.statistics import Statistics, prepare, stream_calibration
 
 CPU = torch.device("cpu")

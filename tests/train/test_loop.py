@@ -11,10 +11,10 @@ import torch
 
 from pipelines.errors import TrainingError
 from train import checkpoint
-from train.checkpoint import TrainingState
 from train.config import Loss, ModelConfig, TrainConfig, Updates
 from train.data import PackedImages
 from train.loop import Running, learning_rate, take_turns, train
+from train.state import TrainingState
 from train.watch import Diversity, OnCollapse, Watcher
 
 CPU = torch.device("cpu")

@@ -15,8 +15,9 @@ from contents import differences, last_checkpoint
 from two_ranks import CASES, CONFIG, CPU, LOOPBACK, train_case, work
 
 from pipelines.errors import ConfigError
-from train.checkpoint import TrainingState, find_checkpoints
+from train.checkpoint import find_checkpoints
 from train.parallel import Ranks, SyncedNorm, join_ranks, synchronise_norms
+from train.state import TrainingState
 
 
 def find_port() -> int:

@@ -15,11 +15,12 @@ import typer
 import train.run
 from pipelines.cli import run_app
 from train import checkpoint
-from train.checkpoint import TrainingState, find_checkpoints
+from train.checkpoint import find_checkpoints
 from train.config import ModelConfig, NormStatistics, TrainConfig, to_toml
 from train.ema import MovingAverage
 from train.runs import CONFIG_NAME, Weights, open_run
 from train.sample import app
+from train.state import TrainingState
 
 CPU = torch.device("cpu")
 SMALL = ("--preset", "demo", "--generator-width", "8", "--discriminator-width", "8", "--batch-size", "8")

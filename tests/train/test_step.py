@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -8,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipelines.errors import ConfigError
-from train import checkpoint
-from train.checkpoint import TrainingState
+from train import checkpoint, step
 from train.config import Critic, Loss, ModelConfig, Precision, TrainConfig
 from train.dcgan import draw_z, from_pixels
 from train.losses import discriminator_loss, generator_loss
-from train.parallel import Ranks, synchronise_norms
-from train.step import Measured, Stepper, require_compiler, undone
+from train.state import TrainingState
+from train.step import WARM_UPS, Measured, Stepper, require_compiler, undone
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(resolution=32, z_size=8, generator_width=8, discriminator_width=8)
@@ -229,6 +228,83 @@ def test_warming_up_leaves_no_trace(steps_before: int) -> None:
     assert same(moments(warmed), moments(cold))
 
 
+class Rerun:
+    """What a CUDA graph does, on the CPU: runs a function again, and puts what it gives where the first run put it."""
+
+    def __init__(self, function: Callable[[], Measured]) -> None:
+        self.function = function
+        for _ in range(WARM_UPS):
+            function()
+        self.outputs = function()
+
+    def replay(self) -> None:
+        for name, value in self.function().items():
+            self.outputs[name].copy_(value)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize("classes", [0, 4])
+def test_recorded_steps_are_those_that_are_not(
+    monkeypatch: pytest.MonkeyPatch, classes: int, precision: Precision
+) -> None:
+    made: list[Rerun] = []
+
+    def record(function: Callable[[], Measured]) -> tuple[Rerun, Measured]:
+        made.append(Rerun(function))
+        return made[-1], made[-1].outputs
+
+    monkeypatch.setattr(step, "can_record", lambda device: True)
+    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    rate = 2.0**-12  # the same number in float32, which a recording reads it in
+    config = replace(CONFIG, model=replace(MODEL, classes=classes), precision=precision, learning_rate=rate)
+    plain, recorded = begin(config), begin(config)
+    steppers = Stepper(plain, CPU), Stepper(recorded, CPU, compiled=True)
+    results: list[list[Measured]] = [[], []]
+    for i, turn in enumerate([ONLY_D, BOTH, ONLY_G, BOTH, ONLY_D]):
+        labels = torch.arange(8).roll(i) % classes if classes else None
+        for stepper, measured in zip(steppers, results, strict=True):
+            stepper.set_learning_rate(rate / 2**i)
+            measured.append(stepper.step(minibatch(i), labels, *turn))
+    assert len(made) == 2
+    for expected, measured in zip(*results, strict=True):
+        assert measured.keys() == expected.keys()
+        assert all(torch.equal(measured[name], expected[name]) for name in expected)
+    assert same(weights(plain), weights(recorded))
+    assert same(moments(plain), moments(recorded))
+    assert torch.equal(plain.noise.get_state(), recorded.noise.get_state())
+
+
+class Watched(TorchDispatchMode):
+    """Notes the operations that the host cannot finish before the device has."""
+
+    WAIT = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += 1
+        name = func.overloadpacket.__name__
+        if name in self.WAIT:
+            self.waits.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_nothing_in_a_step_waits_for_the_device(precision: Precision) -> None:
+    stepper = Stepper(begin(replace(CONFIG, precision=precision)), CPU)
+    with Watched() as watched:
+        for i in range(2):
+            measured = stepper.step(minibatch(i), None, *BOTH)
+        assert watched.waits == []
+        measured["value"].item()
+    assert watched.waits == ["_local_scalar_dense"]  # the watch sees what it is there for
+    assert watched.count > 100
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.01), ("tf32", 0.02), ("bf16", 0.1)])
@@ -250,38 +326,3 @@ def test_a_recorded_run_follows_turns_and_learning_rates() -> None:
         runs[compiled] = weights(state)
     for eager, recorded in zip(runs[False], runs[True], strict=True):
         torch.testing.assert_close(eager, recorded, atol=1e-3, rtol=0)
-
-
-def train_as_rank(rank: int, count: int, meeting: str, path: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
-    ranks, state = Ranks(rank, count), begin(CONFIG)
-    for network, optimiser in (
-        (state.generator, state.generator_optimiser),
-        (state.discriminator, state.discriminator_optimiser),
-    ):
-        synchronise_norms(network)
-        optimiser.param_groups[0]["params"] = list(network.parameters())
-    stepper = Stepper(state, CPU, ranks=ranks)
-    for i in range(3):
-        stepper.step(minibatch(i)[ranks.share(CONFIG.batch_size)], None, *BOTH)
-    if ranks.is_first:
-        torch.save(weights(state), path)
-    distributed.destroy_process_group()
-
-
-def test_two_ranks_train_as_one_does(tmp_path: Path) -> None:
-    alone = begin(CONFIG)
-    stepper = Stepper(alone, CPU)
-    for i in range(3):
-        stepper.step(minibatch(i), None, *BOTH)
-    context = multiprocessing.get_context("spawn")
-    arguments = (2, str(tmp_path / "meeting"), str(tmp_path / "weights.pt"))
-    processes = [context.Process(target=train_as_rank, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
-    for a, b in zip(weights(alone), torch.load(tmp_path / "weights.pt"), strict=True):
-        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-4)

@@ -12,11 +12,12 @@ import torch
 from contents import last_checkpoint
 
 from pipelines.errors import CleanshardsError
-from train.checkpoint import TrainingState, find_checkpoints
+from train.checkpoint import find_checkpoints
 from train.config import ModelConfig, Precision, TrainConfig
 from train.data import PackedImages
 from train.loop import Running, train
 from train.parallel import ALONE, Ranks, join_ranks, synchronise_norms
+from train.state import TrainingState
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(resolution=32, z_size=8, generator_width=4, discriminator_width=4)
