@@ -4,11 +4,15 @@
 
 Rendered rooms, cut and lit differently each, are written as JPEGs of 256 px into clean shards (WebDataset tars) and
 packed as `python -m train.run` does it: decoded once, to bare pixels. Then epochs are read from the packed files, which
-the system has in its cache by then. Memory is the anonymous memory of this process (RssAnon: what it has written, not
-files it maps), sampled every 20 ms: the most in the first half of the time, and in the second. Linux only.
+the system has in its cache by then. Beside each, in the same run, what one would write without us: ``webdataset`` with
+torch's DataLoader, which decodes (PIL), crops and shrinks in every epoch; numpy's indexing of one mapped file; and
+torch's DataLoader over that. Seconds of the processor are those of all processes. Memory is the anonymous memory of
+this process (RssAnon: what it has written, not files it maps), sampled every 20 ms: the most in the first half of the
+time, and in the second. Linux only.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +25,10 @@ from threading import Event, Thread
 import cv2
 import numpy as np
 import torch
+import webdataset
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.tables import console, print_machine, print_table
 from pipelines.executors import LocalExecutor
@@ -38,6 +46,7 @@ ROOMS = 100
 SIDE = 256  # pixels, of the JPEGs; LSUN's too
 SHARD_IMAGES = 1000
 SAMPLE_EVERY_S = 0.02
+PROCESSES = 2  # that decode, where several do
 
 
 @dataclass(slots=True)
@@ -108,6 +117,44 @@ def take_epoch(images: PackedImages, config: TrainConfig, epoch: int) -> Iterato
     return (images.take(order[rows]) for rows in slices(len(order), config.batch_size))
 
 
+def decode_epoch(clean: Manifest, side: int, batch_size: int, epoch: int) -> Iterator[Tensor]:
+    """An epoch's minibatches from the shards by ``webdataset`` and torch's DataLoader: decoded anew, in their order."""
+
+    def shrink(image: Image.Image) -> Tensor:
+        return torch.from_numpy(np.array(ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)))
+
+    urls = [str(path) for path in clean.paths(".tar")]
+    samples = webdataset.WebDataset(urls, shardshuffle=False).decode("pil").to_tuple("jpg").map_tuple(shrink)
+    minibatches = samples.batched(batch_size, partial=False)
+    return (pixels for (pixels,) in DataLoader(minibatches, batch_size=None, num_workers=PROCESSES))
+
+
+class MappedImages(Dataset[Tensor]):
+    """One mapped file of pixels, as a dataset of torch's."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.pixels[index].copy())
+
+
+def index_epoch(pixels: Pixels, config: TrainConfig, epoch: int) -> Iterator[Tensor]:
+    """An epoch's minibatches by numpy's indexing, one after the other."""
+    order = epoch_order(config.seed, epoch, len(pixels))
+    return (torch.from_numpy(pixels[order[rows]]) for rows in slices(len(order), config.batch_size))
+
+
+def load_epoch(pixels: Pixels, batch_size: int, epoch: int) -> Iterator[Tensor]:
+    """An epoch's minibatches by torch's DataLoader."""
+    order = torch.Generator().manual_seed(epoch)
+    images = MappedImages(pixels)
+    return iter(DataLoader(images, batch_size, shuffle=True, drop_last=True, num_workers=PROCESSES, generator=order))
+
+
 def read_epochs(read: Callable[[int], Iterator[object]], epochs: int, batch_size: int) -> int:
     """Read them all, and wait for the device; returns the images in them."""
     count = 0
@@ -122,9 +169,9 @@ def read_epochs(read: Callable[[int], Iterator[object]], epochs: int, batch_size
 def measure(kind: str, work: Callable[[], int], side: int) -> tuple[str, ...]:
     """A row of the table: ``work`` returns how many images it went through."""
     with sample_memory() as memory:
-        started, cpu_started = time.perf_counter(), time.process_time()
+        started, cpu_started = time.perf_counter(), sum(os.times()[:4])
         count = work()
-        seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
+        seconds, cpu_s = time.perf_counter() - started, sum(os.times()[:4]) - cpu_started
     peaks = memory.peaks_mb()
     rate = count / seconds
     return (
@@ -147,29 +194,41 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     config = TrainConfig(model=ModelConfig(resolution=options.resolution), batch_size=options.batch_size)
-    print_machine("torch", "numpy", "opencv-python-headless")
+    print_machine("torch", "numpy", "opencv-python-headless", "webdataset", "pillow")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clean = write_clean(folder / "clean", options.images)
         shards_bytes = sum(path.stat().st_size for path in clean.paths(".tar"))
         side = options.resolution
         stage, packed = PackClean(side), folder / "packed"
-        rows = [
-            measure(
-                "JPEG shards → packed pixels, one process",
-                lambda: run_stage(stage, [clean], packed, LocalExecutor(1)).records,
-                side,
-            )
-        ]
+        decoders: dict[str, Callable[[], int]] = {
+            "shards, packed, one process: once": lambda: (
+                run_stage(stage, [clean], folder / "packed_by_one", LocalExecutor(1)).records
+            ),
+            f"shards, packed, {PROCESSES} processes: once": lambda: (
+                run_stage(stage, [clean], packed, LocalExecutor(PROCESSES)).records
+            ),
+            f"shards, webdataset, DataLoader, {PROCESSES} processes: each epoch": lambda: read_epochs(
+                partial(decode_epoch, clean, side, config.batch_size), 1, config.batch_size
+            ),
+        }
+        rows = [measure(kind, work, side) for kind, work in decoders.items()]
+
         manifest = run_stage(stage, [clean], packed, LocalExecutor(1))
         images = PackedImages.open(manifest, side)
         pixels_bytes = sum(path.stat().st_size for path in manifest.paths(".rgb"))
+        with (folder / "all.rgb").open("wb") as file:
+            for path in manifest.paths(".rgb"):
+                file.write(path.read_bytes())
+        mapped = np.memmap(folder / "all.rgb", np.uint8, mode="r").reshape(-1, side, side, 3)
         readers: dict[str, Callable[[int], Iterator[object]]] = {
-            "packed pixels, as asked for": partial(take_epoch, images, config),
-            f"packed pixels, read ahead, to the {device}": HostFeed(images, config, device).minibatches,
+            "packed, as asked for": partial(take_epoch, images, config),
+            f"packed, our feed: read ahead, to the {device}": HostFeed(images, config, device).minibatches,
+            "one mapped file, numpy's indexing": partial(index_epoch, mapped, config),
+            f"one mapped file, DataLoader, {PROCESSES} processes": partial(load_epoch, mapped, config.batch_size),
         }
         if device.type == "cuda":
-            readers["pixels that are all on the GPU"] = ResidentFeed(images, config, device).minibatches
+            readers["all on the GPU, our feed"] = ResidentFeed(images, config, device).minibatches
         for kind, read in readers.items():
             read_epochs(read, 1, config.batch_size)  # from the disk to the system's cache
             rows.append(measure(kind, partial(read_epochs, read, options.epochs, config.batch_size), side))

@@ -129,6 +129,11 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def choose_clock(device: torch.device) -> Callable[[], float]:
+    """What seconds are read from: of the processor, where one thread of it does the work; else the wall's."""
+    return time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What a program trains, and with what."""
@@ -163,7 +168,7 @@ class Program:
     def run(self, steps: int) -> float:
         """Take a step, then so many; the seconds that these took."""
         device = self._task.device
-        clock = time.process_time if device.type == "cpu" and self._task.threads == 1 else time.perf_counter
+        clock = choose_clock(device)
         self._step()
         wait_for(device)
         started = clock()

@@ -52,6 +52,7 @@ from train.evaluation.judge import USUAL, ExtractorKind, Judge, Measuring
 from train.evaluation.reference import Split
 from train.feed import Residence
 from train.loop import Running
+from train.memory import keep_freed_memory
 from train.parallel import Ranks, is_first_rank, join_ranks, synchronise_norms
 from train.runs import CONFIG_NAME, REFERENCES, note_run
 from train.state import TrainingState
@@ -267,6 +268,8 @@ def main(
         every_images=evaluate_every,
     )
     running = Running(choose_device(device), compiled, data_on_gpu, kept=keep, on_collapse=on_collapse)
+    if running.device.type == "cpu":
+        keep_freed_memory()
     run_folder = data_root / dataset / "train" / (name or (config_file.stem if config_file else preset))
     packing = plan_packing(dataset, data_root, config.model.resolution, allow_duplicates, source, clean_root)
     if dry_run:

@@ -17,6 +17,7 @@ from pipelines.manifest import Manifest
 from pipelines.store import write_atomically
 from train import checkpoint
 from train.config import TrainConfig, load, to_toml
+from train.convolutions import choose_layout
 from train.data import PackedImages, Packing
 from train.dcgan import Generator
 from train.evaluation.reference import Split
@@ -96,7 +97,8 @@ def open_run(
             f"checkpoint {path} is not of the networks that {folder / CONFIG_NAME} describes",
             hint="give the folder of the run that made it",
         ) from error
-    generator.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    on = device or torch.device("cpu")
+    generator.requires_grad_(False).eval().to(device=on, memory_format=choose_layout(on))  # type: ignore[call-overload]
     return OpenedRun(folder, config, path, content["images_seen"], content["data_digest"], weights, generator)
 
 
