@@ -1,1 +1,1 @@
-"""Tests. A package, so that processes that tests start find this one and not torch-fidelity's, which installs its own."""
+"""Tests. A package, so that processes that they start find this one: torch-fidelity installs one of the same name."""
