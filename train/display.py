@@ -91,7 +91,7 @@ def train_on(
         console.print(f"samples: [b]{run_folder / 'samples.png'}[/b], and all else: [b]{page}[/b]", soft_wrap=True)
     else:
         console.print(f"stopped and saved at image {state.images_seen:,}; to go on:", soft_wrap=True)
-        console.print(f"  {resume_command(sys.argv)}", markup=False, soft_wrap=True)
+        console.print(f"  {resume_command(sys.argv, ranks.count)}", markup=False, soft_wrap=True)
     return finished
 
 
@@ -121,9 +121,11 @@ def describe_evaluation(row: Row) -> str:
     return "  ".join([row["evaluation"]["extractor_name"], *measured, *memorised])
 
 
-def resume_command(argv: Sequence[str]) -> str:
-    """The command that goes on with the run that ``argv`` began."""
+def resume_command(argv: Sequence[str], processes: int) -> str:
+    """The command that goes on with the run that ``argv`` began in so many processes."""
     program = "python -m train.run" if argv[0].endswith(".py") else Path(argv[0]).name
+    if processes > 1:
+        program = f"torchrun --nproc-per-node {processes} -m train.run"
     resumed = [*argv[1:], *(["--resume", "auto"] if "--resume" not in argv else [])]
     return f"{program} {shlex.join(resumed)}"
 

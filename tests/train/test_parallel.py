@@ -186,6 +186,7 @@ def test_torchrun_killed_and_started_again_ends_as_an_undisturbed_run(data_root:
     stopped_at = last_checkpoint(runs / "killed")["images_seen"]
     assert f"stopped and saved at image {stopped_at:,}" in output
     assert output.count("to go on") == 1
+    assert "torchrun --nproc-per-node 2 -m train.run rooms" in output
 
     process = start("killed")
     _, error = process.communicate()
