@@ -22,9 +22,9 @@ def render_page(package: str, template: str, **values: object) -> str:
     return _template(package, template).render(values)
 
 
-def data_uri(jpeg: bytes) -> str:
-    """A JPEG as a URI that holds it."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def data_uri(picture: bytes, kind: str = "jpeg") -> str:
+    """An encoded picture as a URI that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 @cache

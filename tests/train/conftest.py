@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import typer
 
 from pipelines.cli import run_app
 from pipelines.manifest import Manifest, Shard
@@ -71,16 +72,27 @@ def data_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, data_root: Path) -> Callable[..., int]:
-    """`python -m train.run` in this process; returns its exit code."""
-    monkeypatch.setenv("CLEANSHARDS_DATA", str(data_root))
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[typer.Typer, str], Callable[..., int]]:
+    """A command and the name of its module → a function that runs it in this process, and returns its exit code."""
     monkeypatch.setenv("COLUMNS", "300")
 
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["train/run.py", *arguments])
-        with pytest.raises(SystemExit) as exit_info:
-            run_app(app, "python -m train.run")
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code
+    def prepare(app: typer.Typer, module: str) -> Callable[..., int]:
+        def call(*arguments: object) -> int:
+            monkeypatch.setattr(sys, "argv", [f"{module.replace('.', '/')}.py", *map(str, arguments)])
+            with pytest.raises(SystemExit) as exit_info:
+                run_app(app, f"python -m {module}")
+            assert isinstance(exit_info.value.code, int)
+            return exit_info.value.code
 
-    return call
+        return call
+
+    return prepare
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, data_root: Path, in_process: Callable[[typer.Typer, str], Callable[..., int]]
+) -> Callable[..., int]:
+    """`python -m train.run` in this process; returns its exit code."""
+    monkeypatch.setenv("CLEANSHARDS_DATA", str(data_root))
+    return in_process(app, "train.run")

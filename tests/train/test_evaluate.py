@@ -1,7 +1,6 @@
 """Training measures as it goes, and `python -m train.evaluate` once more."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipelines.cli import run_app
 from train.checkpoint import find_checkpoints
 from train.evaluate import app
 
@@ -22,17 +20,9 @@ OFTEN = ("--evaluate-every", "32", "--samples", "16")
 
 
 @pytest.fixture
-def evaluate(monkeypatch: pytest.MonkeyPatch, command: Command) -> Command:
+def evaluate(in_process: Callable[..., Command]) -> Command:
     """`python -m train.evaluate` in this process; returns its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train/evaluate.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            run_app(app, "python -m train.evaluate")
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code
-
-    return call
+    return in_process(app, "train.evaluate")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from pipelines.cli import run_app
 from pipelines.errors import IntegrityError
 from train import checkpoint, export
 from train.checkpoint import find_checkpoints
@@ -44,18 +43,9 @@ FORMATS = ["safetensors", pytest.param("onnx", marks=needs_onnx), "torchscript"]
 
 
 @pytest.fixture
-def run_exporter(monkeypatch: pytest.MonkeyPatch) -> Export:
+def run_exporter(in_process: Callable[..., Export]) -> Export:
     """`python -m train.export` in this process; returns its exit code."""
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train/export.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            run_app(app, "python -m train.export")
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code
-
-    return call
+    return in_process(app, "train.export")
 
 
 def make_run(folder: Path, kind: str) -> Path:

@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 import typer
 
 import train.run
-from pipelines.cli import run_app
 from train import checkpoint
 from train.checkpoint import find_checkpoints
 from train.config import ModelConfig, NormStatistics, TrainConfig, to_toml
@@ -48,18 +46,9 @@ def run_folder(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sample(monkeypatch: pytest.MonkeyPatch) -> Sample:
+def sample(in_process: Callable[..., Sample]) -> Sample:
     """`python -m train.sample` in this process; returns its exit code."""
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train/sample.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            run_app(app, "python -m train.sample")
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code
-
-    return call
+    return in_process(app, "train.sample")
 
 
 def begin_run(folder: Path, config: TrainConfig) -> Path:

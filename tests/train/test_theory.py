@@ -1,6 +1,5 @@
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from pipelines.cli import run_app
 from train.config import Loss
 from train.mlp import Discriminator, Generator, MLPConfig, initialise
 from train.theory.__main__ import app
@@ -62,18 +60,9 @@ def straight_generator(slope: float, offset: float) -> Generator:
 
 
 @pytest.fixture
-def theory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def theory(in_process: Callable[..., Callable[..., int]]) -> Callable[..., int]:
     """`python -m train.theory` in this process, with few steps; returns its exit code."""
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["train/theory/__main__.py", *arguments])
-        with pytest.raises(SystemExit) as exit_info:
-            run_app(app, "python -m train.theory")
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code
-
-    return call
+    return in_process(app, "train.theory.__main__")
 
 
 # Targets and measures.
