@@ -1,4 +1,4 @@
-"""Runs: the folder that training has left, or is still filling, in; its configuration and a G ready to draw out.
+"""Runs: the folder that training has left, or is still filling, in; its configuration and G and D ready for use out.
 
 Stands after the last word of "clean shards → DCGAN": what samples, exports or explores a run opens it here.
 """
@@ -19,7 +19,7 @@ from train import checkpoint
 from train.config import TrainConfig, load, to_toml
 from train.convolutions import choose_layout
 from train.data import PackedImages, Packing
-from train.dcgan import Generator
+from train.dcgan import Discriminator, Generator
 from train.evaluation.reference import Split
 
 CONFIG_NAME = "config.toml"
@@ -47,8 +47,9 @@ class OpenedRun:
         checkpoint: the file that the weights come from.
         images_seen: images that training had seen by then.
         data_digest: SHA-256 of the images that it was trained on.
-        weights: which these are; never `Weights.AUTO`.
+        weights: which of G these are; never `Weights.AUTO`.
         generator: G, in evaluation mode and without gradients.
+        discriminator: D, of the last step's weights, likewise.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class OpenedRun:
     data_digest: str
     weights: Weights
     generator: Generator
+    discriminator: Discriminator
 
 
 def open_run(
@@ -89,17 +91,21 @@ def open_run(
         raise ConfigError(f"{path} holds no moving average of G", hint="give --weights raw")
 
     state = content["ema"]["generator"] if weights is Weights.EMA else content["generator"]
-    generator = Generator(config.model)
+    generator, discriminator = Generator(config.model), Discriminator(config.model)
     try:
         generator.load_state_dict(state)
+        discriminator.load_state_dict(content["discriminator"])
     except RuntimeError as error:  # torch lists every tensor that does not fit
         raise TrainingError(
             f"checkpoint {path} is not of the networks that {folder / CONFIG_NAME} describes",
             hint="give the folder of the run that made it",
         ) from error
     on = device or torch.device("cpu")
-    generator.requires_grad_(False).eval().to(device=on, memory_format=choose_layout(on))  # type: ignore[call-overload]
-    return OpenedRun(folder, config, path, content["images_seen"], content["data_digest"], weights, generator)
+    for network in (generator, discriminator):
+        network.requires_grad_(False).eval().to(device=on, memory_format=choose_layout(on))  # type: ignore[call-overload]
+    return OpenedRun(
+        folder, config, path, content["images_seen"], content["data_digest"], weights, generator, discriminator
+    )
 
 
 def note_run(run_folder: Path, config: TrainConfig, images: PackedImages, dataset: str, packing: Packing) -> None:

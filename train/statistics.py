@@ -1,4 +1,4 @@
-"""Batch norm when images are drawn: a trained G in, a G that draws with the statistics of one's choice out.
+"""Batch norm after training: a trained G or D in, the same with the statistics of one's choice out.
 
 Stands after the last word of "clean shards → DCGAN". In training, batch norm always uses the minibatch's own mean and
 variance. When images are drawn there are three ways, whose effect docs/sampling.md shows with figures:
@@ -18,21 +18,24 @@ import math
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from pipelines.errors import ConfigError
 from train.config import ModelConfig, NormStatistics, TrainConfig
-from train.dcgan import Generator
+from train.dcgan import Discriminator, Generator
 from train.randomness import Stream, seeded_generator
 from train.samples import Inputs, stream_inputs
 
 CALIBRATION_MINIBATCHES = 50
 
+Network = TypeVar("Network", Generator, Discriminator)
+
 
 class Statistics(StrEnum):
-    """Whose statistics batch norm uses when images are drawn."""
+    """Whose statistics batch norm uses after training."""
 
     RUNNING = "running"
     BATCH = "batch"
@@ -46,30 +49,31 @@ def usual_statistics(config: TrainConfig) -> Statistics:
 
 
 def prepare(
-    generator: Generator, model: ModelConfig, statistics: Statistics, calibration: Iterable[Inputs] = ()
-) -> Generator:
-    """A copy of G, in evaluation mode and without gradients, that draws with ``statistics``; G stays as it is.
+    network: Network, model: ModelConfig, statistics: Statistics, calibration: Iterable[Inputs] = ()
+) -> Network:
+    """A copy of G or D, in evaluation mode and without gradients, that uses ``statistics``; the network stays as it is.
 
     Args:
-        generator: a trained G, on any device, in any mode. Its batch norms may be those of several processes: the
+        network: a trained one, on any device, in any mode. Its batch norms may be those of several processes: the
             copy's are plain ones, which one process may use alone.
         model: what it was made from.
         statistics: whose mean and variance batch norm is to use.
-        calibration: minibatches for `Statistics.RECALIBRATED`, on G's device; see `stream_calibration`.
+        calibration: minibatches for `Statistics.RECALIBRATED`, on the network's device: of z for G, see
+            `stream_calibration`, and of images for D.
 
     Raises:
-        ConfigError: running averages are asked for, and G keeps none.
+        ConfigError: running averages are asked for, and the network keeps none.
     """
     with torch.device("meta"):  # weights that are replaced at once need not be drawn
-        ready = Generator(model)
-    ready.load_state_dict({name: tensor.clone() for name, tensor in generator.state_dict().items()}, assign=True)
+        ready = type(network)(model)
+    ready.load_state_dict({name: tensor.clone() for name, tensor in network.state_dict().items()}, assign=True)
     ready.requires_grad_(False).eval()
     match statistics:
         case Statistics.RUNNING:
             if any(norm.running_mean is None for norm in _norms(ready)):
                 raise ConfigError(
                     "the run kept no running averages of batch norm's statistics",
-                    hint="draw with recalibrated statistics, or with the batch's",
+                    hint="take recalibrated statistics, or the batch's",
                 )
         case Statistics.BATCH:
             for norm in _norms(ready):
@@ -81,11 +85,11 @@ def prepare(
 
 
 @torch.no_grad()
-def recalibrate(generator: Generator, minibatches: Iterable[Inputs]) -> None:
-    """Set G's running averages to the mean of the means, and of the unbiased variances, of ``minibatches``.
+def recalibrate(network: nn.Module, minibatches: Iterable[Inputs]) -> None:
+    """Set running averages to the mean of the means, and of the unbiased variances, of ``minibatches``.
 
-    Each minibatch passes through G as in training, normalised by its own statistics from layer to layer. Changes G,
-    also one that kept no running averages, and leaves it in evaluation mode.
+    Each minibatch passes through the network as in training, normalised by its own statistics from layer to layer.
+    Changes the network, also one that kept no running averages, and leaves it in evaluation mode.
 
     Raises:
         ValueError: there is no minibatch.
@@ -93,18 +97,18 @@ def recalibrate(generator: Generator, minibatches: Iterable[Inputs]) -> None:
     passes = list(minibatches)
     if not passes:
         raise ValueError("there is no minibatch to recalibrate with")
-    weight = next(generator.parameters())
-    momenta = {norm: norm.momentum for norm in _norms(generator)}
+    weight = next(network.parameters())
+    momenta = {norm: norm.momentum for norm in _norms(network)}
     for norm in momenta:
         norm.track_running_stats = True
         norm.running_mean = torch.zeros(norm.num_features, device=weight.device)
         norm.running_var = torch.ones(norm.num_features, device=weight.device)
         norm.num_batches_tracked = torch.zeros((), dtype=torch.int64, device=weight.device)
         norm.momentum = None  # a plain mean
-    generator.train()
+    network.train()
     for inputs in passes:
-        generator(*inputs)
-    generator.eval()
+        network(*inputs)
+    network.eval()
     for norm, momentum in momenta.items():
         norm.momentum = momentum
 
@@ -128,5 +132,5 @@ def stream_calibration(
     return islice(stream_inputs(config.model, config.batch_size, noise, limit=limit, device=device), minibatches)
 
 
-def _norms(generator: Generator) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
-    return [module for module in generator.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+def _norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
