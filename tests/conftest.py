@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Guard the network from here on, in this process and in all that it starts."""
     folder = TemporaryDirectory(prefix="network_guard")
     config.add_cleanup(folder.cleanup)
-    record = Path(os.environ.get(network_guard.RECORD, f"{folder.name}/violations"))
+    inherited = None if hasattr(config, "workerinput") else os.environ.get(network_guard.RECORD)
+    record = Path(inherited or f"{folder.name}/violations")  # workers of one run each have their own
     network_guard.install(record)
     config.stash[VIOLATIONS] = network_guard.Violations(record)
 

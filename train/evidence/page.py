@@ -1,0 +1,114 @@
+"""Page: folders of findings in; one page of Markdown, and the pictures that it shows, out."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+
+import jinja2
+
+from pipelines.store import write_atomically
+from train.evidence.sections import SECTIONS, Section
+from train.findings import FINDING_NAME, Figure, Finding, format_figure, format_number, read_finding
+
+OTHERS = "Other data sets"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding and the folder that it and its pictures lie in."""
+
+    folder: Path
+    finding: Finding
+
+    @property
+    def name(self) -> str:
+        """What tells it from others of its experiment: data set and run, or what was measured."""
+        parts = [part for part in self.folder.parts[-4:] if part not in {"train", "evidence", "probe"}]
+        return "-".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A section with what was found, those alone that measure, and those that show."""
+
+    section: Section
+    measured: Sequence[Found]
+    shown: Sequence[Found]
+
+
+def collect(roots: Iterable[Path]) -> list[Found]:
+    """Every finding below ``roots``, in the order of their paths.
+
+    Raises:
+        IntegrityError: one is damaged.
+    """
+    paths = chain.from_iterable(sorted(root.rglob(FINDING_NAME)) for root in roots)
+    return [Found(path.parent, read_finding(path)) for path in dict.fromkeys(path.resolve() for path in paths)]
+
+
+def fill(found: Sequence[Found]) -> list[Filled]:
+    """The paper's sections in their order, then one for each other experiment there is."""
+    known = {section.experiment for section in SECTIONS}
+    others = sorted({each.finding.experiment for each in found} - known)
+    sections = [*SECTIONS, *(Section(name, f"{OTHERS}: {name}", "", "") for name in others)]
+    filled = []
+    for section in sections:
+        own = [each for each in found if each.finding.experiment == section.experiment]
+        filled.append(
+            Filled(section, [e for e in own if not e.finding.pictures], [e for e in own if e.finding.pictures])
+        )
+    return filled
+
+
+def write_page(found: Sequence[Found], page: Path) -> None:
+    """Write the page, and copies of its pictures into the folder beside it that has its name."""
+    pictures = page.with_suffix("")
+    stale = set(pictures.glob("*")) if pictures.is_dir() else set()
+    for each in found:
+        for name in each.finding.pictures:
+            pictures.mkdir(parents=True, exist_ok=True)
+            copy = pictures / name_copy(each, name)
+            write_atomically(copy, (each.folder / name).read_bytes())
+            stale.discard(copy)
+    for path in stale:
+        path.unlink()
+    text = _template().render(sections=fill(found), pictures=pictures.name)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, re.sub(r"\n{3,}", "\n\n", text).encode())
+
+
+def name_copy(found: Found, picture: str) -> str:
+    """The name of a picture's copy beside the page."""
+    return (
+        f"{found.name}-{picture}"
+        if found.finding.experiment in found.name
+        else (f"{found.finding.experiment}-{found.name}-{picture}")
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"ours": format_figure, "paper": _format_paper, "time": _format_time, "code": _hide_root}
+    environment.globals["name_copy"] = name_copy
+    return environment.from_string(files("train.evidence").joinpath("evidence.md.jinja").read_text("utf-8"))
+
+
+def _format_paper(figure: Figure) -> str:
+    return "" if figure.paper is None else format_number(figure.paper, figure.unit)
+
+
+def _format_time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _hide_root(command: str) -> str:
+    """A command without the absolute folders of the machine it ran on."""
+    return re.sub(r"(?<=[\s=:])/(?:[^\s/]+/)*(?=[^\s/]+/(?:train|probe|raw)/)", f"data{os.sep}", command)
