@@ -4,6 +4,7 @@ A small software renderer on numpy and OpenCV: heads as shaded surfaces, hair, c
 all drawn from the seed. A person looks alike in every shot; pose, expression, light and surroundings change.
 """
 
+from pipelines.portraits.closeup import Sitting, render_closeup
 from pipelines.portraits.photograph import Face, Photograph, render_photograph, render_portrait
 
-__all__ = ["Face", "Photograph", "render_photograph", "render_portrait"]
+__all__ = ["Face", "Photograph", "Sitting", "render_closeup", "render_photograph", "render_portrait"]

@@ -20,9 +20,9 @@ class Background:
     mood: str
 
 
-def draw_background(rng: Rng, width: int, height: int) -> Background:
-    """Something behind somebody."""
-    kind = pick(rng, KINDS)
+def draw_background(rng: Rng, width: int, height: int, *, kind: str | None = None) -> Background:
+    """Something behind somebody: one of `KINDS`, drawn where none is given."""
+    kind = kind or pick(rng, KINDS)
     w, h = -(-width // 4), -(-height // 4)  # all of it is soft
     y, x = np.mgrid[:h, :w].astype(F) * F(4 / max(width, height))
     if kind == "studio":

@@ -18,6 +18,7 @@ from pipelines.executors import LocalExecutor
 from pipelines.run import app
 from pipelines.stage import dataset_lock, run_stage
 from pipelines.store import local_path
+from pipelines.synthetic_portraits import write_portraits
 
 REPOSITORY = Path(__file__).parents[2]
 ZIP = zipped_lmdb(50)
@@ -108,10 +109,11 @@ def test_list_shows_every_name_and_what_is_on_disk(command: Command, tmp_path: P
 
     listed = command("list")
     assert listed.returncode == 0, listed.stderr
-    assert len(listed.stdout.splitlines()) == 1 + 46 + 2
+    assert len(listed.stdout.splitlines()) == 1 + 47 + 2
     assert line_of(listed.stdout, "lsun_bedroom") == "lsun_bedroom 3,033,042 45.9 GB LSUN scenes, training set: bedroom"
     assert line_of(listed.stdout, "lsun_test").startswith("lsun_test 10,000 ~173.0 MB LSUN")
     assert line_of(listed.stdout, "demo").startswith("demo rendered Rendered bedrooms")
+    assert line_of(listed.stdout, "portraits").startswith("portraits rendered Rendered faces")
     assert line_of(listed.stdout, "imagenet_1k").startswith("imagenet_1k 1,281,167 by hand ImageNet-1k")
     assert line_of(listed.stdout, "lsun_cat").startswith("lsun_cat 1,657,266 44.8 GB raw LSUN")
     assert line_of(listed.stdout, "lsun_dog").startswith("lsun_dog 5,054,817 155.6 GB 5.0 MB fetched LSUN")
@@ -176,6 +178,14 @@ def test_dry_run_touches_nothing(command: Command, tmp_path: Path) -> None:
         command("download", "rooms")
         assert "is there already" in command("download", "rooms", "--dry-run").stdout
     assert "would render data/demo/raw" in command("download", "demo", "--dry-run").stdout
+    assert "would render data/portraits/raw" in command("download", "portraits", "--dry-run").stdout
+
+
+def test_what_is_rendered_already_is_counted(command: Command) -> None:
+    write_portraits(Path("data/portraits/raw/portraits.parquet"), count=3, workers=1)
+    done = command("download", "portraits")
+    assert "3 images in data/portraits/raw/portraits.parquet" in done.stdout
+    assert "next: python -m dedup.run portraits" in done.stdout
 
 
 @pytest.mark.parametrize(("kind", "says"), [(SendsWebPage, "sent a web page"), (IsMissing, "answered 404")])
