@@ -9,11 +9,11 @@ endif
 RUN := $(BIN)/python
 DATA := $(or $(CLEANSHARDS_DATA),data)
 
-.PHONY: help setup demo faces faces-demo dedup train test check format coverage bench lock clean
+.PHONY: help setup demo faces faces-demo dedup train evidence evidence-demo test check format coverage bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cleanshards needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -45,8 +45,39 @@ dedup: .venv/.ready  ## de-duplicate a data set: make dedup DATASET=lsun_bedroom
 train: .venv/.ready  ## train the paper's DCGAN on a clean data set: make train DATASET=lsun_bedroom
 	$(RUN) -m train.run $(DATASET)
 
+evidence: .venv/.ready  ## docs/evidence.md: what train.probe, search and explore have found, beside the paper's figures
+	$(RUN) -m train.evidence $(DATA)
+
+# The paper's experiments on pictures of which everything is known.
+ROOMS = $(DATA)/demo/train/demo
+PORTRAITS = $(DATA)/portraits
+SMILING_MEN = smile, not male, not glasses - not smile, not male, not glasses + not smile, male, not glasses
+evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and faces: about 15 minutes of two cores
+	$(RUN) -m pipelines.run download demo
+	$(RUN) -m pipelines.run download portraits
+	$(RUN) -m dedup.run demo
+	$(RUN) -m dedup.run portraits
+	$(RUN) -m train.run demo --preset demo --resume auto
+	$(RUN) -m train.run portraits --preset portraits --resume auto
+	$(RUN) -m train.explore walk $(ROOMS)
+	$(RUN) -m train.explore guided $(ROOMS)
+	$(RUN) -m train.explore filters $(ROOMS)
+	$(RUN) -m train.explore windows $(DATA)/demo/raw/bedroom_train_lmdb
+	$(RUN) -m train.explore forget $(ROOMS) --finder $(DATA)/demo/raw/windows_32px.safetensors
+	$(RUN) -m train.explore walk $(PORTRAITS)/train/portraits
+	$(RUN) -m train.explore attributes
+	$(RUN) -m train.explore attributes --seed 1
+	$(RUN) -m train.explore arithmetic $(PORTRAITS)/train/portraits --concepts "$(SMILING_MEN)" \
+	    --attributes $(PORTRAITS)/attributes_0.safetensors --judge $(PORTRAITS)/attributes_1.safetensors
+	$(RUN) -m train.explore turn $(PORTRAITS)/train/portraits \
+	    --attributes $(PORTRAITS)/attributes_0.safetensors --judge $(PORTRAITS)/attributes_1.safetensors
+	$(RUN) -m train.probe $(PORTRAITS)/train/portraits --dataset portraits --hold-out 0.3 \
+	    --baseline random --baseline pixels --baseline kmeans:100
+	$(RUN) -m train.search --dataset portraits --hold-out 0.3 --labels 400 --trials 4 --width 8 --epochs 16
+	$(RUN) -m train.evidence $(DATA)/demo $(PORTRAITS) --out $(DATA)/evidence.md
+
 test: .venv/.ready  ## run the tests
-	$(RUN) -m pytest --quiet
+	$(RUN) -m pytest --quiet --numprocesses 2 --dist loadfile
 
 check: .venv/.ready  ## format, lint, types, import rules
 	$(RUN) -m ruff format --check .

@@ -26,6 +26,7 @@ DEFAULT_DATA_ROOT = Path("data")
 DEFAULT_FOLDER = LocalFolder(DEFAULT_DATA_ROOT)
 FAMILY, MEMBERS = "family", "members"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+RENDERED = ("rooms", "portraits")  # by `pipelines.synthetic` and `pipelines.synthetic_portraits`
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PATTERN_SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # schemes whose path may be a pattern
 
@@ -47,7 +48,7 @@ class DatasetSpec:
         pictures: their size and crop, in words.
         terms: on what terms they may be used, in words.
         obtain: how to get what has no ``url``, in words.
-        rendered: whether `pipelines.synthetic` renders it on the spot.
+        rendered: which of `RENDERED` it is, where this machine renders it on the spot; else empty.
     """
 
     name: str
@@ -60,7 +61,7 @@ class DatasetSpec:
     pictures: str = ""
     terms: str = ""
     obtain: str = ""
-    rendered: bool = False
+    rendered: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -77,6 +78,8 @@ class DatasetSpec:
             raise ValueError("url: only an lmdb: source can be downloaded; say in 'obtain' how to get this one")
         if self.sha256 and not SHA256.fullmatch(self.sha256):
             raise ValueError("sha256: must be 64 digits of lower-case hex")
+        if self.rendered and self.rendered not in RENDERED:
+            raise ValueError(f"rendered: {self.rendered!r} is none of {', '.join(RENDERED)}")
         if self.size_bytes < 0 or self.images < 0:
             raise ValueError(f"{'size_bytes' if self.size_bytes < 0 else 'images'}: must not be negative")
 
@@ -274,7 +277,7 @@ def _make_spec(name: str, entry: dict[str, Any], file: Path) -> DatasetSpec:
             raise ConfigError(f"{where} {field} is no known field", hint=f"the fields are {', '.join(known)}")
         kind = known[field].type
         if type(value) is not kind:
-            expected = {str: "a string", int: "a whole number", bool: "true or false"}[kind]  # type: ignore[index]
+            expected = {str: "a string", int: "a whole number"}[kind]  # type: ignore[index]
             raise ConfigError(f"{where} {field} must be {expected}, not {value!r}", hint=f"change it in {file}")
     for field, definition in known.items():
         if definition.default is MISSING and field not in entry:

@@ -38,7 +38,7 @@ from pipelines.cli import (
 )
 from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
-from pipelines.lsun import count_images, download_lmdb, plan_download
+from pipelines.lsun import download_lmdb, plan_download
 from pipelines.manifest import MANIFEST_NAME, Manifest
 from pipelines.registry import (
     DEFAULT_DATA_ROOT,
@@ -48,6 +48,7 @@ from pipelines.registry import (
     how_to_get,
     load_registry,
 )
+from pipelines.sources import open_source
 from pipelines.stage import dataset_lock
 from pipelines.store import Folder, LocalFolder, open_root
 
@@ -55,8 +56,8 @@ CLEAN = "clean"  # the stage that de-duplication ends with
 
 app = new_app(
     "See, fetch and check data sets: where every pipeline starts.\n\n"
-    "A data set is an entry of the registry: LSUN's scenes and objects, ImageNet-1k, CIFAR-10, a rendered demo. A file "
-    "[bold]datasets.toml[/] in the working directory adds your own and overrides what ships."
+    "A data set is an entry of the registry: LSUN's scenes and objects, ImageNet-1k, CIFAR-10, two that are rendered "
+    "here. A file [bold]datasets.toml[/] in the working directory adds your own and overrides what ships."
 )
 
 
@@ -96,7 +97,7 @@ def download(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fetch a data set from its publisher, or render the demo.
+    """Fetch a data set from its publisher, or render one that is made here: demo or portraits.
 
     A stopped download goes on where it was when the same command is given
     again. The free space is checked first; then the size, the SHA-256 and the
@@ -119,7 +120,7 @@ def download(
         return
     with dataset_lock(data_root / name, f"python -m pipelines.run download {name}"):
         if spec.rendered:
-            images = _render(path, quiet)
+            images = _render(spec, data_root, quiet)
         else:
             with _progress_bars(quiet) as report:
                 images = download_lmdb(spec, data_root, keep_zip=keep_zip, report=report)
@@ -257,14 +258,17 @@ def _print_plan(spec: DatasetSpec, data_root: Path) -> None:
         console.print(f"and unpack it to {path}", markup=False, soft_wrap=True)
 
 
-def _render(path: Path, quiet: bool) -> int:
-    """Render the demo, unless it is there; returns how many images it holds."""
-    from pipelines.synthetic import write_rooms  # takes OpenCV along, for which the other commands need not wait
+def _render(spec: DatasetSpec, data_root: Path, quiet: bool) -> int:
+    """Render a data set, unless it is there; returns how many images it holds."""
+    from pipelines.synthetic import write_rooms  # both take OpenCV along, for which the other commands need not wait
+    from pipelines.synthetic_portraits import write_portraits
 
+    path = spec.path(data_root)
     if not path.exists():
+        write = write_rooms if spec.rendered == "rooms" else write_portraits
         with rendering_bar(quiet) as progress:
-            write_rooms(path, progress=progress)
-    return count_images(path)
+            write(path, progress=progress)
+    return sum(split.records or 0 for split in open_source(spec.uri(data_root)).splits())
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def write_rooms(
 
 
 def _make_values(seed: int, originals: int, numbers: range) -> list[_Value]:
-    with _one_thread():
+    with one_thread():
         return [value for number in numbers for value in _make_value(seed, originals, number)]
 
 
@@ -233,7 +233,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep OpenCV to one thread: the processes share the cores already."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

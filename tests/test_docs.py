@@ -16,9 +16,14 @@ import dedup.run
 import facescrape.run
 import pipelines.run
 import train.evaluate
+import train.evidence.__main__
+import train.explore.__main__
 import train.export
+import train.import_theano
+import train.probe.__main__
 import train.run
 import train.sample
+import train.search.__main__
 import train.theory.__main__
 
 REPOSITORY = Path(__file__).parents[1]
@@ -35,6 +40,11 @@ APPS: dict[str, typer.Typer] = {
     "train.sample": train.sample.app,
     "train.evaluate": train.evaluate.app,
     "train.export": train.export.app,
+    "train.probe": train.probe.__main__.app,
+    "train.search": train.search.__main__.app,
+    "train.explore": train.explore.__main__.app,
+    "train.evidence": train.evidence.__main__.app,
+    "train.import_theano": train.import_theano.app,
     "train.theory": train.theory.__main__.app,
 }
 

@@ -11,8 +11,11 @@ from pipelines.rooms.materials import F, Floats, Pixels, Rng, to_bytes, triple
 _GRAIN_SIDE = 1024
 
 
-def develop(light: Floats, rng: Rng) -> Pixels:
-    """Exposure, white balance, highlights that roll off, contrast, vignette, the lens's softness and grain."""
+def develop(light: Floats, rng: Rng, *, studio: bool = False) -> Pixels:
+    """Exposure, white balance, highlights that roll off, contrast, vignette, the lens's softness and grain.
+
+    ``studio``: always in focus and in colour.
+    """
     h, w = light.shape[:2]
     gains = np.exp(rng.normal(0, 0.035, 3)) * np.exp(rng.normal(0.02, 0.13))
     image = np.maximum(light, 0) * gains.astype(F)
@@ -24,9 +27,9 @@ def develop(light: Floats, rng: Rng) -> Pixels:
     image = np.power(image, F(1 / GAMMA))
     image += F(rng.uniform(0.0, 0.3)) * image * (image - 1) * (1 - 2 * image)
     softness = rng.uniform(0.0, 0.9)
-    if softness > 0.3:
+    if softness > 0.3 and not studio:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), softness), F)
-    saturation = F(rng.uniform(0.75, 1.0)) if rng.random() < 0.93 else F(0)
+    saturation = F(rng.uniform(0.75, 1.0)) if rng.random() < 0.93 or studio else F(0)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), F)
     image = triple(grey) * (1 - saturation) + image * saturation
     image += _grain(h, w, rng) * F(rng.uniform(0.002, 0.014))

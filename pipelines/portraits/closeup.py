@@ -1,7 +1,7 @@
 """Close-ups: a seed, a person and a sitting in, one face that fills a small square out, and what is known of it.
 
-Where `render_portrait` takes people as it finds them, these are asked to sit in one way: a plain background, soft light,
-the eyes always in the same place, a clear smile or none. It is what small networks can learn in minutes.
+Where `render_portrait` takes people as it finds them, these are asked to sit in one way: a plain background, soft
+light, the eyes always in the same place, a clear smile or none. It is what small networks can learn in minutes.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from pipelines.portraits.people import Pose, draw_person
 from pipelines.portraits.photograph import Face, Photograph
 from pipelines.rooms.materials import Rng
 
-_SIDE_CM = 22.0  # what the square shows: from the hair to the chin
-_EYES_AT = 0.47  # of the square's height, from its top
+_SIDE_CM = 20.0  # what the square shows: from the hair to the chin
+_EYES_AT = 0.45  # of the square's height, from its top
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def render_closeup(seed: int, person: int, sitting: Sitting, *, side: int = 64) 
     view = View(canvas, side / 2, side * _EYES_AT, side / _SIDE_CM)
     box = paint_figure(view, who, pose, draw_outfit(rng, who, pose.yaw_deg), lighting)
     face = Face(person, box, pose.yaw_deg, pose.roll_deg, pose.smile, pose.glasses, cut_off=False, blurred=False)
-    return Photograph(develop(canvas, rng), (face,))
+    return Photograph(develop(canvas, rng, studio=True), (face,))
 
 
 def _hold(rng: Rng, sitting: Sitting) -> Pose:
@@ -63,7 +63,7 @@ def _hold(rng: Rng, sitting: Sitting) -> Pose:
         pitch_deg=float(np.clip(rng.normal(0, 2.5), -6, 6)),
         roll_deg=float(np.clip(rng.normal(0, 2), -5, 5)),
         smile=smile,
-        mouth_open=float(rng.uniform(0.2, 0.4)) if sitting.smiles else 0.0,
+        mouth_open=float(rng.uniform(0.6, 0.9)) if sitting.smiles else 0.0,
         eyes_open=float(rng.uniform(0.95, 1.1) - 0.14 * smile),
         gaze=(float(rng.normal(-sitting.yaw_deg / 60, 0.1)), float(rng.normal(0, 0.05))),
         brows_up=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),

@@ -77,7 +77,8 @@ class BoxFile:
         return listed
 
     def save(self, path: Path) -> None:
-        """Write the file."""
+        """Write the file, and its folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(asdict(self), indent=1).encode())
 
 

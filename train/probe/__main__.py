@@ -182,7 +182,8 @@ def keep_curve(folder: Path, rows: list[Finding], kept: list[Finding], condition
     curve = [Point(row.settings["images_seen"], row.figures[0].value) for row in points]
     labels = finding.settings["protocol"]["labels"]
     target = folder / EVIDENCE / (finding.experiment if labels is None else f"{finding.experiment}_{labels}")
-    write_finding(target, finding, {CURVE_NAME: encode_png(draw_curve(finding.title, curve, levels))})
+    picture = draw_curve(points[-1].title, points[-1].figures[0].name, curve, levels)
+    write_finding(target, finding, {CURVE_NAME: encode_png(picture)})
     console.print(lay_out_finding(finding))
     return target / CURVE_NAME
 

@@ -71,11 +71,12 @@ def _says(row: Finding) -> dict[str, Any]:
     return {name: row.settings[name] for name in ("version", "train", "test", "protocol")} | {"method": method}
 
 
-def draw_curve(title: str, points: Sequence[Point], levels: Mapping[str, float]) -> Pixels:
+def draw_curve(title: str, of: str, points: Sequence[Point], levels: Mapping[str, float]) -> Pixels:
     """Draw figures over images seen, and levels to compare them with as dashed lines.
 
     Args:
         title: ASCII.
+        of: whose curve it is, ASCII.
         points: at least one, by images seen.
         levels: name (ASCII) → per cent.
 
@@ -83,7 +84,8 @@ def draw_curve(title: str, points: Sequence[Point], levels: Mapping[str, float])
         uint8 RGB (HEIGHT, WIDTH, 3).
     """
     canvas = Canvas(WIDTH, HEIGHT)
-    canvas.text(LEFT, 22, title, INK, size=10)
+    canvas.text(LEFT, 18, title, INK, size=10)
+    canvas.text(LEFT, 36, of, SOFT, size=LETTER)
     x_ticks = place_ticks([0.0, points[-1].images_seen])
     y_ticks = place_ticks([*(point.value for point in points), *levels.values()])
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM

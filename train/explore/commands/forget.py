@@ -129,6 +129,7 @@ def forget(
     effects = {name: measure_effect(seen[name], still_seen[name]) for name in judges}
     effect = effects[judged_by]
     inside, outside = measure_change(before, after, seen[judged_by])
+    listed.save(session.folder / BOXES_NAME)
     session.publish(
         f"What is left of {'windows' if found else 'the object'}, same z with and without {len(dropped)} maps",
         figures=[
@@ -169,7 +170,6 @@ def forget(
         ),
         z=torch.cat([z, z_fresh]),
     )
-    listed.save(session.folder / BOXES_NAME)
 
 
 def find_boxes(
