@@ -26,7 +26,7 @@ from train.device import Device, choose_device
 from train.findings import Conditions, Figure, Finding, lay_out_finding, note_conditions, write_finding
 from train.probe.data import LABEL_COLUMN, LabelledImages
 from train.probe.loading import Wanted, load_data
-from train.probe.protocols import HELD_OUT, draw_balanced, hold_out_at_most, parse_labels, shuffle
+from train.probe.protocols import HELD_OUT, Part, draw_balanced, hold_out_at_most, parse_labels, shuffle
 from train.probe.published import MEASURED_BY_ERROR, Kind, find_published
 from train.randomness import Stream
 from train.search.trial import Classifier, Data, Examples, draw_options, measure_error, run_trial
@@ -34,7 +34,6 @@ from train.search.trials import Search, Trial
 
 FOLDER = "search"  # below a data set's
 VERSION = 1  # of what a trial does: a search of another is not gone on with
-PROBES_FIRST_FIGURE = (3, 0)  # the stream of the first labels that a probe's figure is of, see `train.probe.protocols`
 PAPER_TRIALS = 64
 SHOWN = 5  # trials in the table
 DIFFERS = (
@@ -157,7 +156,7 @@ def draw_sample(images: LabelledImages, labels: int, held_out: int, seed: int) -
         )
     order = shuffle(len(images), seed)
     kept, held = order[: len(images) - held_out], order[len(images) - held_out :]
-    rng = np.random.default_rng([seed, Stream.PROBE, *PROBES_FIRST_FIGURE])
+    rng = np.random.default_rng([seed, Stream.PROBE, Part.FIGURE, 0])  # the probe's first
     return images.choose(kept[draw_balanced(images.labels[kept], labels, rng)]), images.choose(held)
 
 
