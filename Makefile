@@ -56,9 +56,8 @@ evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and fa
 	$(RUN) -m pipelines.run download demo
 	$(RUN) -m pipelines.run download portraits
 	$(RUN) -m dedup.run demo
-	$(RUN) -m dedup.run portraits
 	$(RUN) -m train.run demo --preset demo --resume auto
-	$(RUN) -m train.run portraits --preset portraits --resume auto
+	$(RUN) -m train.run portraits --preset portraits --allow-duplicates --resume auto
 	$(RUN) -m train.explore walk $(ROOMS)
 	$(RUN) -m train.explore guided $(ROOMS)
 	$(RUN) -m train.explore filters $(ROOMS)
@@ -71,9 +70,9 @@ evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and fa
 	    --attributes $(PORTRAITS)/attributes_0.safetensors --judge $(PORTRAITS)/attributes_1.safetensors
 	$(RUN) -m train.explore turn $(PORTRAITS)/train/portraits \
 	    --attributes $(PORTRAITS)/attributes_0.safetensors --judge $(PORTRAITS)/attributes_1.safetensors
-	$(RUN) -m train.probe $(PORTRAITS)/train/portraits --dataset portraits --hold-out 0.3 \
+	$(RUN) -m train.probe $(PORTRAITS)/train/portraits --dataset portraits --hold-out 0.3 --side 32 \
 	    --baseline random --baseline pixels --baseline kmeans:100
-	$(RUN) -m train.search --dataset portraits --hold-out 0.3 --labels 400 --trials 4 --width 8 --epochs 16
+	$(RUN) -m train.search --dataset portraits --hold-out 0.3 --side 32 --labels 400 --trials 4 --width 8 --epochs 16
 	$(RUN) -m train.evidence $(DATA)/demo $(PORTRAITS) --out $(DATA)/evidence.md
 
 test: .venv/.ready  ## run the tests

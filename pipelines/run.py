@@ -125,7 +125,9 @@ def download(
             with _progress_bars(quiet) as report:
                 images = download_lmdb(spec, data_root, keep_zip=keep_zip, report=report)
     console.print(f"{images:,} images in [bold]{escape(str(path))}[/]", soft_wrap=True)
-    console.print(f"next: python -m dedup.run {name}{_root_option(data_root)}", soft_wrap=True)
+    # Faces that look one way have codes close together, though each is another person's.
+    radius = " --radius 2" if spec.rendered == "portraits" else ""
+    console.print(f"next: python -m dedup.run {name}{radius}{_root_option(data_root)}", soft_wrap=True)
 
 
 @app.command()

@@ -185,7 +185,7 @@ def test_what_is_rendered_already_is_counted(command: Command) -> None:
     write_portraits(Path("data/portraits/raw/portraits.parquet"), count=3, workers=1)
     done = command("download", "portraits")
     assert "3 images in data/portraits/raw/portraits.parquet" in done.stdout
-    assert "next: python -m dedup.run portraits" in done.stdout
+    assert "next: python -m dedup.run portraits --radius 2" in done.stdout
 
 
 @pytest.mark.parametrize(("kind", "says"), [(SendsWebPage, "sent a web page"), (IsMissing, "answered 404")])
