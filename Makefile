@@ -56,8 +56,9 @@ evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and fa
 	$(RUN) -m pipelines.run download demo
 	$(RUN) -m pipelines.run download portraits
 	$(RUN) -m dedup.run demo
+	$(RUN) -m dedup.run portraits --radius 2
 	$(RUN) -m train.run demo --preset demo --resume auto
-	$(RUN) -m train.run portraits --preset portraits --allow-duplicates --resume auto
+	$(RUN) -m train.run portraits --preset portraits --resume auto
 	$(RUN) -m train.explore walk $(ROOMS)
 	$(RUN) -m train.explore guided $(ROOMS)
 	$(RUN) -m train.explore filters $(ROOMS)

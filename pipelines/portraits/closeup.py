@@ -15,7 +15,7 @@ from pipelines.portraits.clothes import draw_outfit
 from pipelines.portraits.figure import paint_figure
 from pipelines.portraits.light import draw_lighting, to_linear
 from pipelines.portraits.people import Pose, draw_person
-from pipelines.portraits.photograph import Face, Photograph
+from pipelines.portraits.photograph import Face, Photograph, reaches_beyond
 from pipelines.rooms.materials import Rng
 
 _SIDE_CM = 20.0  # what the square shows: from the hair to the chin
@@ -52,7 +52,8 @@ def render_closeup(seed: int, person: int, sitting: Sitting, *, side: int = 64) 
     who, pose = draw_person(seed, person), _hold(rng, sitting)
     view = View(canvas, side / 2, side * _EYES_AT, side / _SIDE_CM)
     box = paint_figure(view, who, pose, draw_outfit(rng, who, pose.yaw_deg), lighting)
-    face = Face(person, box, pose.yaw_deg, pose.roll_deg, pose.smile, pose.glasses, cut_off=False, blurred=False)
+    is_cut = reaches_beyond(canvas, box)
+    face = Face(person, box, pose.yaw_deg, pose.roll_deg, pose.smile, pose.glasses, is_cut, blurred=False)
     return Photograph(develop(canvas, rng, studio=True), (face,))
 
 

@@ -146,11 +146,12 @@ def _paint_person(view: View, rng: Rng, seed: int, number: int, lighting: Lighti
         pose = replace(pose, yaw_deg=float(rng.choice([-1.0, 1.0]) * rng.uniform(26, 35)))
     box = paint_figure(view, person, pose, draw_outfit(rng, person, pose.yaw_deg), lighting)
     return Face(
-        number, box, pose.yaw_deg, pose.roll_deg, pose.smile, pose.glasses, _reaches_beyond(view.canvas, box), False
+        number, box, pose.yaw_deg, pose.roll_deg, pose.smile, pose.glasses, reaches_beyond(view.canvas, box), False
     )
 
 
-def _reaches_beyond(canvas: Floats, box: tuple[float, float, float, float]) -> bool:
+def reaches_beyond(canvas: Floats, box: tuple[float, float, float, float]) -> bool:
+    """Whether a box (left, top, width, height) is not wholly in the picture."""
     height, width = canvas.shape[:2]
     left, top, box_width, box_height = box
     return left < 0 or top < 0 or left + box_width > width or top + box_height > height

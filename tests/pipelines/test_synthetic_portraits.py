@@ -1,7 +1,6 @@
 """The embedded portraits: reproducible, balanced, true to what their columns say, and readable as a source."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +106,7 @@ def test_the_face_turns_as_asked(yaw_deg: float) -> None:
     turned = render_closeup(5, 3, Sitting(False, False, yaw_deg)).faces[0]
     assert turned.yaw_deg == yaw_deg
     assert (turned.box[0] - ahead.box[0]) * yaw_deg > 0
-    assert replace(turned, box=ahead.box, yaw_deg=0.0) == ahead
+    assert (turned.smile, turned.glasses, turned.roll_deg) == (ahead.smile, ahead.glasses, ahead.roll_deg)
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
