@@ -10,8 +10,8 @@ field has its own whitening and centroids. The classifier is given the features 
 What is not as in that paper: its sizes (`FieldSizes` are ours, far fewer); how maps are pooled between layers (means of
 9×9 and 5×5 cells, of images of any size); and the triangle activation is kept in all layers.
 
-Two layers of 16 fields with 50 maps each upon 400 maps tell 68.0% of CIFAR-10 as JPEG after 10,000 training images, where
-those 400 maps alone tell 64.1% (of 5,000 test images, the best of three C for each).
+Upon 400 maps, two layers of 16 fields with 50 maps each tell 68.0% of CIFAR-10 as JPEG after 10,000 training images,
+where those 400 maps alone tell 64.1% (of 5,000 test images, the best of three C for each).
 """
 
 from collections.abc import Iterator
