@@ -11,11 +11,17 @@ from pathlib import Path
 
 import jinja2
 
+from pipelines.errors import IntegrityError
+from pipelines.images import ImageRejected, decode
+from pipelines.planting import encode_image
 from pipelines.store import write_atomically
 from train.evidence.sections import SECTIONS, Section
 from train.findings import FINDING_NAME, Figure, Finding, format_figure, format_number, read_finding
 
 OTHERS = "Other data sets"
+STRUCTURE = {"train", "evidence", "probe"}  # folders that name nothing
+STILL = ".png"
+QUALITY = 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +32,24 @@ class Found:
     finding: Finding
 
     @property
-    def name(self) -> str:
-        """What tells it from others of its experiment: data set and run, or what was measured."""
-        parts = [part for part in self.folder.parts[-4:] if part not in {"train", "evidence", "probe"}]
-        return "-".join(parts)
+    def subject(self) -> str:
+        """What it is about: data set and run, as ``rooms/rooms64``; one name where they have the same."""
+        parts = [part for part in self.folder.parts[-5:-1] if part not in STRUCTURE]
+        return "/".join(dict.fromkeys(parts[-2:]))
+
+    @property
+    def stills(self) -> list[str]:
+        """The names of its pictures that do not move."""
+        return [name for name in self.finding.pictures if name.endswith(STILL)]
+
+    @property
+    def clips(self) -> list[str]:
+        """The names of those that do: they stay with the run."""
+        return [name for name in self.finding.pictures if not name.endswith(STILL)]
+
+    def name_copy(self, picture: str) -> str:
+        """The name of a picture's copy beside the page."""
+        return f"{self.finding.experiment}-{self.subject.replace('/', '-')}-{Path(picture).stem}.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +86,18 @@ def fill(found: Sequence[Found]) -> list[Filled]:
 
 
 def write_page(found: Sequence[Found], page: Path) -> None:
-    """Write the page, and copies of its pictures into the folder beside it that has its name."""
+    """Write the page, and copies of its pictures, as JPEGs, into the folder beside it that has its name.
+
+    Raises:
+        IntegrityError: a picture is damaged.
+    """
     pictures = page.with_suffix("")
     stale = set(pictures.glob("*")) if pictures.is_dir() else set()
     for each in found:
-        for name in each.finding.pictures:
+        for name in each.stills:
             pictures.mkdir(parents=True, exist_ok=True)
-            copy = pictures / name_copy(each, name)
-            write_atomically(copy, (each.folder / name).read_bytes())
+            copy = pictures / each.name_copy(name)
+            write_atomically(copy, copy_picture(each.folder / name))
             stale.discard(copy)
     for path in stale:
         path.unlink()
@@ -82,20 +106,19 @@ def write_page(found: Sequence[Found], page: Path) -> None:
     write_atomically(page, re.sub(r"\n{3,}", "\n\n", text).encode())
 
 
-def name_copy(found: Found, picture: str) -> str:
-    """The name of a picture's copy beside the page."""
-    return (
-        f"{found.name}-{picture}"
-        if found.finding.experiment in found.name
-        else (f"{found.finding.experiment}-{found.name}-{picture}")
-    )
+def copy_picture(path: Path) -> bytes:
+    """A picture as a JPEG, a fifth of a PNG of samples. Raises IntegrityError where it is damaged."""
+    try:
+        image = decode(path.read_bytes())
+    except (OSError, ImageRejected) as error:
+        raise IntegrityError(f"{path} is damaged ({error})", hint="run its experiment again") from error
+    return encode_image(image, ".jpg", QUALITY)
 
 
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"ours": format_figure, "paper": _format_paper, "time": _format_time, "code": _hide_root}
-    environment.globals["name_copy"] = name_copy
     return environment.from_string(files("train.evidence").joinpath("evidence.md.jinja").read_text("utf-8"))
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipelines.errors import IntegrityError
+from pipelines.images import decode
 from train.evidence.__main__ import app
 from train.evidence.page import collect
 from train.findings import FINDING_NAME, Conditions, Figure, Finding, note_conditions, read_finding, write_finding
@@ -67,7 +68,23 @@ def test_pictures_lie_beside_the_page_and_old_ones_go(command: Command, root: Pa
     assert command(root, "--out", page) == 0
     (copy,) = (tmp_path / "evidence").iterdir()
     assert f"](evidence/{copy.name})" in page.read_text(encoding="utf-8")
-    assert copy.read_bytes() == PICTURE
+    assert copy.name == "walk-demo-walk.jpg"
+    assert decode(copy.read_bytes()).shape == (8, 8, 3)
+
+
+def test_clips_stay_with_the_run(command: Command, root: Path, tmp_path: Path) -> None:
+    pictures = {"walk.png": PICTURE, "walk.webp": b"moving"}
+    write_finding(root / "demo/train/demo/evidence/walk", make_finding("walk", pictures=tuple(pictures)), pictures)
+    assert command(root, "--out", tmp_path / "evidence.md") == 0
+    assert [path.name for path in (tmp_path / "evidence").iterdir()] == ["walk-demo-walk.jpg"]
+    assert "In motion: walk.webp" in (tmp_path / "evidence.md").read_text(encoding="utf-8")
+
+
+def test_a_damaged_picture_is_named(command: Command, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = root / "demo/train/demo/evidence/walk/walk.png"
+    path.write_bytes(b"")
+    assert command(root) == 1
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_other_data_sets_have_sections_of_their_own(command: Command, root: Path, tmp_path: Path) -> None:
