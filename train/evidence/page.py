@@ -20,6 +20,7 @@ from train.findings import FINDING_NAME, Figure, Finding, format_figure, format_
 
 OTHERS = "Other data sets"
 STRUCTURE = {"train", "evidence", "probe"}  # folders that name nothing
+SUPERVISED = "_supervised"
 STILL = ".png"
 QUALITY = 88
 
@@ -53,11 +54,34 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Findings without pictures, of one title: a table, the best first.
+
+    Attributes:
+        title: theirs.
+        found: all of them.
+    """
+
+    title: str
+    found: Sequence[Found]
+
+    @property
+    def commands(self) -> list[str]:
+        """Each command once."""
+        return list(dict.fromkeys(each.finding.conditions.command for each in self.found))
+
+    @property
+    def seconds(self) -> float:
+        """What they took, one after another."""
+        return sum(each.finding.conditions.seconds for each in self.found)
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
-    """A section with what was found, those alone that measure, and those that show."""
+    """A section with what was found: tables, then findings with pictures."""
 
     section: Section
-    measured: Sequence[Found]
+    measured: Sequence[Measured]
     shown: Sequence[Found]
 
 
@@ -74,15 +98,27 @@ def collect(roots: Iterable[Path]) -> list[Found]:
 def fill(found: Sequence[Found]) -> list[Filled]:
     """The paper's sections in their order, then one for each other experiment there is."""
     known = {section.experiment for section in SECTIONS}
-    others = sorted({each.finding.experiment for each in found} - known)
-    sections = [*SECTIONS, *(Section(name, f"{OTHERS}: {name}", "", "") for name in others)]
-    filled = []
-    for section in sections:
-        own = [each for each in found if each.finding.experiment == section.experiment]
-        filled.append(
-            Filled(section, [e for e in own if not e.finding.pictures], [e for e in own if e.finding.pictures])
-        )
-    return filled
+    others = sorted({_probed(each) for each in found} - known)
+    sections = [*SECTIONS, *(Section(name, f"{OTHERS}: {name}", "", ()) for name in others)]
+    return [
+        _fill_section(section, [each for each in found if _probed(each) == section.experiment]) for section in sections
+    ]
+
+
+def _fill_section(section: Section, found: Sequence[Found]) -> Filled:
+    rows = [each for each in found if not each.finding.pictures]
+    titles = sorted({each.finding.title for each in rows})
+    measured = [Measured(title, _best_first(each for each in rows if each.finding.title == title)) for title in titles]
+    return Filled(section, measured, [each for each in found if each.finding.pictures])
+
+
+def _probed(found: Found) -> str:
+    """The experiment whose section a finding belongs to: the supervised network stands beside the probe of its data."""
+    return found.finding.experiment.removesuffix(SUPERVISED)
+
+
+def _best_first(found: Iterable[Found]) -> list[Found]:
+    return sorted(found, key=lambda each: [-figure.value for figure in each.finding.figures])
 
 
 def write_page(found: Sequence[Found], page: Path) -> None:

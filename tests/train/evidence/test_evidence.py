@@ -59,6 +59,9 @@ def test_what_has_not_been_run_is_named_with_its_command(command: Command, root:
     text = (tmp_path / "evidence.md").read_text(encoding="utf-8")
     assert text.count("Not run here yet") == text.count("\n## ") - 2
     assert "Not run here yet: `python -m train.explore forget" in text
+    assert (
+        "Not run here yet: `python -m train.probe data/svhn/train/svhn --dataset svhn --labels 1000`, `python" in text
+    )
 
 
 def test_pictures_lie_beside_the_page_and_old_ones_go(command: Command, root: Path, tmp_path: Path) -> None:
@@ -93,9 +96,21 @@ def test_other_data_sets_have_sections_of_their_own(command: Command, root: Path
     assert "## Other data sets: portraits" in (tmp_path / "evidence.md").read_text(encoding="utf-8")
 
 
+def test_a_table_has_the_best_first_and_the_supervised_network_beside_the_probe(
+    command: Command, root: Path, tmp_path: Path
+) -> None:
+    write_finding(root / "cifar10/probe/k", make_finding("cifar10", Figure("K-means", 73.6, "%"), command="y"), {})
+    write_finding(root / "cifar10/search", make_finding("cifar10_supervised", Figure("CNN", 39.4, "%")), {})
+    assert command(root, "--out", tmp_path / "evidence.md") == 0
+    text = (tmp_path / "evidence.md").read_text(encoding="utf-8")
+    section = text[text.index("## CIFAR-10") : text.index("## SVHN")]
+    assert section.index("| K-means |") < section.index("| D |") < section.index("| CNN |")
+    assert "2 cores, 3 min in all" in section
+
+
 def test_the_page_hides_where_data_lay(command: Command, root: Path, tmp_path: Path) -> None:
     told = "python -m train.explore walk /home/a/data/demo/train/demo --seed 1"
-    walk = make_finding("walk", command=told)
+    walk = make_finding("walk", Figure("ratio", 1.0), command=told)
     write_finding(root / "demo/train/demo/evidence/walk", walk, {})
     assert command(root, "--out", tmp_path / "evidence.md") == 0
     text = (tmp_path / "evidence.md").read_text(encoding="utf-8")
