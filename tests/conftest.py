@@ -11,6 +11,9 @@ from hypothesis import settings
 
 # A shell that starts us in the background has us ignore Ctrl-C, and so would the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Readline, which pytest imports, tells pytest's workers that there are 80 columns; consoles would keep to them.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 settings.register_profile("cleanshards", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("cleanshards")
