@@ -30,7 +30,7 @@ from train.probe.protocols import Outcome, Protocol, Report, measure, shuffle
 from train.probe.published import FIGURES, MEASURED_BY_ERROR, find_published
 
 FOLDER = "probe"  # below a data set's
-SEARCH_FOLDER = "search"  # likewise, of `train.search`
+SUPERVISED_FOLDER = "supervised"  # likewise, of `train.search`
 VERSION = 1  # of what is measured: a row of another is measured anew
 
 
@@ -76,7 +76,7 @@ def read_supervised(dataset_folder: Path, data: ProbeData, protocol: Protocol) -
     Raises:
         IntegrityError: it is damaged.
     """
-    path = dataset_folder / SEARCH_FOLDER / FINDING_NAME
+    path = dataset_folder / SUPERVISED_FOLDER / FINDING_NAME
     if protocol.labels is None or not path.is_file():
         return None
     found = read_finding(path)

@@ -32,7 +32,7 @@ from train.randomness import Stream
 from train.search.trial import Classifier, Data, Examples, draw_options, measure_error, run_trial
 from train.search.trials import Search, Trial
 
-FOLDER = "search"  # below a data set's
+FOLDER = "supervised"  # below a data set's; "search" is a stage of de-duplication
 VERSION = 1  # of what a trial does: a search of another is not gone on with
 PAPER_TRIALS = 64
 SHOWN = 5  # trials in the table
