@@ -5,7 +5,6 @@ needs no file; `train.evaluation.inception` has that of the literature, `train.e
 fitted to the images at hand. Numbers of different extractors do not compare, not even in their order.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pipelines.errors import IntegrityError
 from train.data import Pixels
 from train.dcgan import from_pixels
 from train.evaluation.features import CPU, Features
+from train.weights import digest_weights
 
 BLOCK_IMAGES = 64  # that go through a network at a time
 AS_STORED = "none: images as they are"
@@ -69,15 +69,6 @@ def whole_precision() -> Iterator[None]:
     """Convolutions on a GPU in plain float32, whatever training runs in: TF32 would cut features to 10 bits."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         yield
-
-
-def digest_weights(network: nn.Module) -> str:
-    """SHA-256 (hex) of a network's names, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class SmallNetwork(nn.Module):

@@ -7,25 +7,23 @@ generators well was found of large networks (Morozov et al. 2021, "On Self-Super
 Evaluation"); this small one is good for comparing runs on one set, and its numbers mean nothing beside another's.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, linear, normalize
 
-from pipelines.errors import ConfigError, IntegrityError
-from pipelines.store import write_atomically
+from pipelines.errors import ConfigError
 from train.data import PackedImages, Pixels
 from train.dcgan import from_pixels
-from train.evaluation.extractors import AS_STORED, SmallNetwork, digest_weights, run_network
+from train.evaluation.extractors import AS_STORED, SmallNetwork, run_network
 from train.evaluation.features import CPU, Features
+from train.weights import digest_weights, load_network, save_network
 
+KIND = "extractor"
 STEPS = 200
 MINIBATCH = 128
 LEARNING_RATE = 1e-3
@@ -149,28 +147,13 @@ class SelfTrainedExtractor:
             ConfigError: there is no such file.
             IntegrityError: it is damaged, or no such file.
         """
-        if not path.is_file():
-            raise ConfigError(f"there is no extractor {path}", hint="train one, or give another path")
-        try:
-            with safe_open(path, "pt") as file:
-                note = json.loads(file.metadata()["extractor"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            network = nn.Sequential(SmallNetwork(seed=0), Directions()).requires_grad_(False)
-            network.load_state_dict(weights)
-            extractor = cls(network, Origin(**note["origin"]), device)
-            if extractor.sha256 != note["sha256"]:
-                raise ValueError("its weights are not those that were saved")
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise IntegrityError(f"extractor {path} cannot be read ({first_line})", hint="train it anew") from error
-        return extractor
+        network = nn.Sequential(SmallNetwork(seed=0), Directions()).requires_grad_(False)
+        hint = "train one, or give another path"
+        return cls(network, Origin(**load_network(path, network, KIND, hint=hint)), device)
 
     def save(self, path: Path) -> None:
         """Write weights, origin and digest, as a safetensors file."""
-        note = {"sha256": self.sha256, "origin": asdict(self.origin)}
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self._network.state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(weights, metadata={"extractor": json.dumps(note)}))
+        save_network(path, self._network, KIND, asdict(self.origin))
 
     def features(self, pixels: Pixels) -> Features:
         """Features of each image: uint8 RGB (N, R, R, 3) → float32 (N, 480)."""

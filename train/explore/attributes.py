@@ -6,7 +6,6 @@ everything is known, never from samples; those are softer, so that it sees its p
 shifted. How often it is right is measured on pictures that it has not learned from.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -16,8 +15,6 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import (
     adaptive_avg_pool2d,
@@ -27,15 +24,16 @@ from torch.nn.functional import (
     grid_sample,
 )
 
-from pipelines.errors import ConfigError, IntegrityError, SourceError
+from pipelines.errors import ConfigError, SourceError
 from pipelines.record import Record
 from pipelines.sources import Source
-from pipelines.store import write_atomically
 from train.data import Pixels, shrink
 from train.dcgan import from_pixels
-from train.evaluation.extractors import digest_weights, whole_precision
+from train.evaluation.extractors import whole_precision
 from train.randomness import Stream, seeded_generator
+from train.weights import digest_weights, load_network, save_network
 
+KIND = "classifier of attributes"
 NAMES = ("male", "smile", "glasses", "left")
 RESOLUTION = 32  # pixels that the network sees
 HELD_OUT = 5  # one picture in so many is only measured by
@@ -172,28 +170,13 @@ class Attributes:
             ConfigError: there is no such file.
             IntegrityError: it is damaged, or no such file.
         """
-        if not path.is_file():
-            raise ConfigError(f"there is no classifier of attributes {path}", hint="fit one, or give another path")
-        try:
-            with safe_open(path, "pt") as file:
-                note = json.loads(file.metadata()["attributes"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            network = AttributeNetwork()
-            network.load_state_dict(weights)
-            fitted = cls(network, Origin(**note["origin"]), device)
-            if fitted.sha256 != note["sha256"]:
-                raise ValueError("its weights are not those that were saved")
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise IntegrityError(f"classifier {path} cannot be read ({first_line})", hint="fit it anew") from error
-        return fitted
+        network = AttributeNetwork()
+        hint = "python -m train.explore attributes makes one"
+        return cls(network, Origin(**load_network(path, network, KIND, hint=hint)), device)
 
     def save(self, path: Path) -> None:
         """Write weights, origin and digest, as a safetensors file."""
-        note = {"sha256": self.sha256, "origin": asdict(self.origin)}
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self._network.state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(weights, metadata={"attributes": json.dumps(note)}))
+        save_network(path, self._network, KIND, asdict(self.origin))
 
     def score(self, pixels: Pixels) -> Floats:
         """How likely each of `NAMES` is: uint8 RGB (N, R, R, 3), R at least 32 → float32 (N, 4) in [0, 1]."""

@@ -5,26 +5,23 @@ Stands beside the last word of "clean shards → DCGAN". A small network with a 
 stands in for the person who drew 52 boxes for section 6.3.1 of Radford et al. 2016, and says which windows are gone.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, pad
 
-from pipelines.errors import ConfigError, IntegrityError
-from pipelines.store import write_atomically
+from pipelines.errors import ConfigError
 from train.data import Pixels
 from train.dcgan import from_pixels
-from train.evaluation.extractors import digest_weights
 from train.explore.boxes import Box, Mask, box_spots
 from train.explore.rooms import Rooms, Shares
+from train.weights import digest_weights, load_network, save_network
 
+KIND = "finder of windows"
 MAPS = (16, 32, 64)  # of the whole, the half and the quarter side
 STEPS = 600
 MINIBATCH = 64
@@ -153,28 +150,13 @@ class WindowFinder:
             ConfigError: there is no such file.
             IntegrityError: it is damaged, or no such file.
         """
-        if not path.is_file():
-            raise ConfigError(f"there is no finder of windows {path}", hint="python -m train.explore windows makes one")
-        try:
-            with safe_open(path, "pt") as file:
-                note = json.loads(file.metadata()["windows"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            network = WindowNetwork()
-            network.load_state_dict(weights)
-            finder = cls(network, Note(**note["note"]), device)
-            if finder.sha256 != note["sha256"]:
-                raise ValueError("its weights are not those that were saved")
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise IntegrityError(f"finder {path} cannot be read ({first_line})", hint="fit it anew") from error
-        return finder
+        network = WindowNetwork()
+        hint = "python -m train.explore windows makes one"
+        return cls(network, Note(**load_network(path, network, KIND, hint=hint)), device)
 
     def save(self, path: Path) -> None:
         """Write weights, note and digest, as a safetensors file."""
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self._network.state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        note = {"sha256": self.sha256, "note": asdict(self.note)}
-        write_atomically(path, save(weights, metadata={"windows": json.dumps(note)}))
+        save_network(path, self._network, KIND, asdict(self.note))
 
     def describe(self) -> dict[str, Any]:
         """What tells it from others, and how good it is."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.functional import adaptive_max_pool2d
 
 from pipelines.errors import ConfigError
@@ -23,6 +22,7 @@ from train.probe.data import Features, LabelledImages, Pixels
 from train.randomness import Stream, seeded_generator
 from train.samples import Inputs
 from train.statistics import CALIBRATION_MINIBATCHES, Statistics, prepare
+from train.weights import digest_weights
 
 GRID_SIDE = 4  # of what every map is pooled to
 
@@ -128,15 +128,6 @@ def stream_images(images: LabelledImages, config: TrainConfig, seed: int, critic
         rows = order[start : start + config.batch_size]
         if len(rows) == config.batch_size or start == 0:
             yield (_to_device(images.pixels[rows], config.model, critic),)
-
-
-def digest_weights(network: nn.Module) -> str:
-    """SHA-256 (hex) of all weights and statistics, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _to_device(pixels: Pixels, model: ModelConfig, critic: Discriminator) -> torch.Tensor:

@@ -16,12 +16,13 @@ from pipelines.errors import ConfigError
 from train import checkpoint
 from train.config import PRESETS, TrainConfig, choose
 from train.probe.data import FeatureMap, Features, LabelledImages, Pixels
-from train.probe.features import best_statistics, count_dimensions, digest_weights, draw_random, map_features
+from train.probe.features import best_statistics, count_dimensions, draw_random, map_features
 from train.probe.kmeans import fit_kmeans
 from train.probe.kmeans_layers import fit_kmeans_layers
 from train.probe.published import Kind
 from train.runs import NOTE_NAME, OpenedRun, open_run
 from train.statistics import Statistics
+from train.weights import digest_weights
 
 PAPER_WIDTH = 128  # of D of section 5.1
 PAPER_MAPS = 4800  # of its one layer of K-means
