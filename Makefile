@@ -49,7 +49,7 @@ evidence: .venv/.ready  ## docs/evidence.md: what train.probe, search and explor
 	$(RUN) -m train.evidence $(DATA)
 
 # The paper's experiments on pictures of which everything is known.
-ROOMS = $(DATA)/demo/train/demo
+ROOMS = $(DATA)/demo/train/evidence
 PORTRAITS = $(DATA)/portraits
 SMILING_MEN = smile, not male, not glasses - not smile, not male, not glasses + not smile, male, not glasses
 evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and faces: about 15 minutes of two cores
@@ -57,7 +57,7 @@ evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and fa
 	$(RUN) -m pipelines.run download portraits
 	$(RUN) -m dedup.run demo
 	$(RUN) -m dedup.run portraits --radius 2
-	$(RUN) -m train.run demo --preset demo --resume auto
+	$(RUN) -m train.run demo --preset demo --epochs 45 --ema-decay 0.999 --name evidence --resume auto
 	$(RUN) -m train.run portraits --preset portraits --resume auto
 	$(RUN) -m train.explore walk $(ROOMS)
 	$(RUN) -m train.explore guided $(ROOMS)

@@ -1,7 +1,6 @@
-"""How fast are the features of K-means, and how well do they classify?
+"""How fast are the features of K-means?
 
     python -m benchmarks.kmeans [--maps 400 1600 4800] [--images 64] [--device cuda] [--threads 1]
-    python -m benchmarks.kmeans --classify DATA_ROOT [--maps 1600]
 
 The first table has images a second of ``KMeansFeatures.features`` beside two ways of the same: a plain numpy program,
 image by image, and scikit-learn's ``KMeans.transform`` on the whitened patches. All three see the same images with the
@@ -10,17 +9,13 @@ else it does counts for little. "off" is the largest difference between ours and
 deviation of 1. The images are noise of several scales: their content decides nothing here.
 
 The second table has what bfloat16 would do: how long the one large product of a block of patches takes, and how far off
-it leaves an answer, beside the mean answer that is above zero.
-
-The third, on request, classifies CIFAR-10 in DATA_ROOT by `train.probe.protocols`: C is chosen on 10,000 training
-images, the classifier then fitted to all 50,000. One core needs 150 s to fit 1,600 maps, and 240 s for the features.
+it leaves an answer, beside the mean answer that is above zero. How well the features classify is a row of
+`python -m train.probe --dataset cifar10 --baseline kmeans:1600`.
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from itertools import pairwise
-from pathlib import Path
 
 import faiss
 import numpy as np
@@ -30,8 +25,6 @@ from sklearn.cluster import KMeans
 from benchmarks.tables import console, print_machine, print_table
 from train.probe.data import Features, Pixels
 from train.probe.kmeans import CONTRAST, PATCH_SIDE, KMeansFeatures, draw_patches, fit_kmeans, normalise
-from train.probe.loading import Wanted, load_data
-from train.probe.protocols import Protocol, measure, shuffle
 
 SIDE = 32
 Encode = Callable[[Pixels], Features]
@@ -146,27 +139,6 @@ def compare_precision(
     )
 
 
-def classify(data_root: Path, maps: int, device: torch.device) -> tuple[str, ...]:
-    """A row of the third table."""
-    data = load_data(Wanted("cifar10"), data_root, seed=0)
-    protocol = Protocol()
-    train = data.train.choose(shuffle(len(data.train), protocol.seed))
-    times = [time.perf_counter()]
-    fitted = fit_kmeans(train.pixels, maps=maps, seed=0, device=device)
-    times.append(time.perf_counter())
-    features, test = fitted.features(train.pixels), fitted.features(data.test.pixels)
-    times.append(time.perf_counter())
-    outcome = measure(features, train.labels, test, data.test.labels, protocol, device=device)
-    times.append(time.perf_counter())
-    return (
-        f"{maps:,}",
-        f"{100 * outcome.accuracy:.2f}%",
-        f"{100 * max(outcome.validation):.2f}%",
-        f"{outcome.c:g}",
-        *(f"{after - before:,.0f}" for before, after in pairwise(times)),
-    )
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,7 +147,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's")
-    parser.add_argument("--classify", type=Path, metavar="DATA_ROOT", help="holds cifar10; minutes to hours")
     options = parser.parse_args()
     device = torch.device(options.device)
     if options.threads:
@@ -184,13 +155,6 @@ def main() -> None:
     print_machine("torch", "numpy", "scikit-learn", "faiss-cpu")
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     console.print(where)
-    if options.classify:
-        print_table(
-            "CIFAR-10 by one layer of K-means",
-            ("maps", "test", "held out", "C", "fit, s", "features, s", "SVM, s"),
-            [classify(options.classify, maps, device) for maps in options.maps],
-        )
-        return
     others, pixels = make_images(200, seed=0), make_images(options.images, seed=1)
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     fits = [fit_kmeans(others, maps=maps, device=device, patches=4 * maps, iterations=2) for maps in options.maps]

@@ -147,6 +147,7 @@ def probe_baseline(
             Kind.KMEANS3,
             {"features": "kmeans3", "maps": maps, "features_seed": seed},
             lambda images: fit_kmeans_layers(images.pixels, maps=maps, seed=seed, device=device),
+            differs=("receptive fields fewer, and pooling between layers simpler, than the published",),
         )
     else:
         raise ConfigError(f"there is no baseline {named!r}", hint=f"give {BASELINES}")
