@@ -24,6 +24,7 @@ GRID_IMAGES = GRID_COLUMNS**2
 SMALLEST_TILE = 64  # pixels; smaller images are enlarged by a whole factor, so that a person sees them
 LARGEST_SIDE = 1_000_000  # pixels; libpng writes none that is larger
 EMPTY = 255
+LOSSLESS = 101  # of a WebP's quality
 
 
 def stream_inputs(
@@ -148,4 +149,22 @@ def save_png(path: Path, image: Pixels) -> None:
 def encode_png(image: Pixels) -> bytes:
     """The bytes of a PNG of uint8 RGB (H, W, 3)."""
     _, encoded = cv2.imencode(".png", image[..., ::-1])
+    return encoded.tobytes()
+
+
+def encode_webp(
+    frames: Sequence[Pixels], frame_ms: int, *, last_ms: int | None = None, quality: int = LOSSLESS
+) -> bytes:
+    """The bytes of an animated WebP of uint8 RGB (H, W, 3), which begins again without end.
+
+    Args:
+        frames: all of one size.
+        frame_ms: how long each is seen.
+        last_ms: likewise the last one, if longer.
+        quality: up to 100; above that nothing is lost.
+    """
+    animation = cv2.Animation()
+    animation.frames = [frame[..., ::-1] for frame in frames]
+    animation.durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
+    _, encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, quality])
     return encoded.tobytes()

@@ -22,6 +22,8 @@ from train.dcgan import Discriminator
 from train.findings import FINDING_NAME, read_finding
 from train.probe.data import LabelledImages
 from train.probe.protocols import Protocol, measure, shuffle
+from train.probe.published import Kind, find_published
+from train.search import results
 from train.search.__main__ import app, draw_sample
 from train.search.trial import BATCH_SIZES, Classifier, Data, Examples, Options, draw_options, measure_error, run_trial
 from train.search.trials import SETTINGS_NAME, TRIALS_NAME
@@ -142,8 +144,8 @@ def test_the_papers_figure_stands_beside_that_of_svhn(
     search: Search, sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "parse_labels", lambda text, classes: 30)
-    found = command.find_published("svhn", 1000, command.Kind.SUPERVISED)
-    monkeypatch.setattr(command, "find_published", lambda *_: found)
+    found = find_published("svhn", 1000, Kind.SUPERVISED)
+    monkeypatch.setattr(results, "find_published", lambda *_: found)
     assert search("--dataset", "svhn", *sources[2:], "--trials", "1", "--out", tmp_path / "search") == 0
     finding = read_finding(tmp_path / "search" / FINDING_NAME)
     (row,) = read_rows(tmp_path / "search")

@@ -5,7 +5,6 @@ Serves the pictures of `train.explore`. Everything is uint8 RGB (H, W, 3), and e
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from train.samples import EMPTY, SMALLEST_TILE, Pixels
@@ -15,7 +14,7 @@ GAP = 4  # pixels between tiles
 WIDE_GAP = 20  # between groups of them
 LETTER = 8.0  # pixels, the height of a capital
 LINE_HEIGHT = 18
-QUALITY = 92  # of a clip
+CLIP_QUALITY = 92  # of an animated WebP
 SHEET_COLUMNS = 12
 
 
@@ -60,13 +59,12 @@ def frame(picture: Pixels, margin: int = WIDE_GAP) -> Pixels:
     return np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), constant_values=EMPTY)
 
 
-def encode_clip(frames: Sequence[Pixels], frame_ms: int) -> bytes:
-    """An animated WebP that begins again without end."""
-    animation = cv2.Animation()
-    animation.frames = [frame[..., ::-1] for frame in frames]
-    animation.durations = [frame_ms] * len(frames)
-    _, encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
-    return encoded.tobytes()
+def draw_sheet(images: Pixels, columns: int = SHEET_COLUMNS) -> Pixels:
+    """Lay images (N, R, R, 3) out in rows, each under its number from 0."""
+    tiles = [caption(image, str(number), align=0.5, gap=0) for number, image in enumerate(enlarge(images))]
+    return below(
+        *(beside(*tiles[start : start + columns], gap=GAP) for start in range(0, len(tiles), columns)), gap=GAP
+    )
 
 
 def _measure(text: str, size: float) -> int:
@@ -83,11 +81,3 @@ def _join(pictures: Sequence[Pixels], gap: int, axis: int) -> Pixels:
     between = np.full((len(pictures[0]), gap, 3), EMPTY, np.uint8)
     parts = [part for picture in pictures for part in (between, picture)][1:]
     return np.ascontiguousarray(np.concatenate(parts, axis=axis))
-
-
-def draw_sheet(images: Pixels, columns: int = SHEET_COLUMNS) -> Pixels:
-    """Lay images (N, R, R, 3) out in rows, each under its number from 0."""
-    tiles = [caption(image, str(number), align=0.5, gap=0) for number, image in enumerate(enlarge(images))]
-    return below(
-        *(beside(*tiles[start : start + columns], gap=GAP) for start in range(0, len(tiles), columns)), gap=GAP
-    )

@@ -5,7 +5,6 @@ the baseline of Radford et al. 2016, section 5.2, on labels that `train.probe` l
 """
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,6 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
 
 from pipelines.cli import DataRoot, Debug, Quiet, console, error_console, new_app, run_app, set_up_output
 from pipelines.errors import ConfigError, TrainingError
@@ -23,23 +21,17 @@ from pipelines.registry import DEFAULT_DATA_ROOT
 from pipelines.store import LocalFolder
 from train.config import Critic, ModelConfig
 from train.device import Device, choose_device
-from train.findings import Conditions, Figure, Finding, lay_out_finding, note_conditions, write_finding
+from train.findings import lay_out_finding, note_conditions, write_finding
 from train.probe.data import LABEL_COLUMN, LabelledImages
 from train.probe.loading import Wanted, load_data
 from train.probe.protocols import HELD_OUT, Part, draw_balanced, hold_out_at_most, parse_labels, shuffle
-from train.probe.published import MEASURED_BY_ERROR, Kind, find_published
 from train.randomness import Stream
+from train.search.results import PAPER_TRIALS, describe, lay_out_trials
 from train.search.trial import Classifier, Data, Examples, draw_options, measure_error, run_trial
 from train.search.trials import Search, Trial
 
 FOLDER = "supervised"  # below a data set's; "search" is a stage of de-duplication
 VERSION = 1  # of what a trial does: a search of another is not gone on with
-PAPER_TRIALS = 64
-SHOWN = 5  # trials in the table
-DIFFERS = (
-    "The paper says neither what was searched nor in which ranges. A trial is validated up to eight times, and the "
-    "best of these counts."
-)
 
 app = new_app("Search the best supervised network of D's architecture.")
 
@@ -194,61 +186,6 @@ def find_best(search: Search) -> Trial:
             f"each of {len(search.trials)} trials diverged before it was validated", hint="give more --trials"
         )
     return search.best
-
-
-def describe(search: Search, best: Trial, test_error: float, test_images: int, conditions: Conditions) -> Finding:
-    """What a search found, the paper's figure beside ours; in per cent, of error where the paper reports that."""
-    assert best.error is not None
-    settings, trials = search.settings, len(search.trials)
-    dataset, labels = settings["dataset"], settings["labels"]
-    by_error = dataset in MEASURED_BY_ERROR
-    published = find_published(dataset, labels, Kind.SUPERVISED)
-    figures = (
-        Figure(
-            "CNN of D's architecture, supervised",
-            100 * (best.error if by_error else 1 - best.error),
-            "%",
-            None if published is None else published.value,
-            note=f"on {settings['held_out']:,} images held out; trial {best.number}, after {best.epoch} epochs",
-        ),
-        Figure(
-            "the same network, tested",
-            100 * (test_error if by_error else 1 - test_error),
-            "%",
-            note=f"on {test_images:,} images",
-        ),
-    )
-    return Finding(
-        experiment=f"{dataset}_supervised",
-        title=f"{dataset}: {'error' if by_error else 'accuracy'}, {labels:,} labels, best of {trials} trials",
-        figures=figures,
-        settings={
-            **settings,
-            "kind": str(Kind.SUPERVISED),
-            "trials": trials,
-            "diverged": sum(trial.diverged for trial in search.trials),
-            "best": best.number,
-            **asdict(best.options),
-        },
-        differs=DIFFERS if trials >= PAPER_TRIALS else f"{DIFFERS} It took the best of {PAPER_TRIALS} trials.",
-        conditions=conditions,
-    )
-
-
-def lay_out_trials(trials: list[Trial]) -> Table:
-    """A table of the best."""
-    table = Table(title=f"the best of {len(trials)} trials", title_justify="left", caption_justify="left")
-    for name in ("trial", "error", "after", "of", "rate", "beta1", "L2", "batch", "dropout"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for trial in sorted(trials, key=lambda trial: trial.rank)[:SHOWN]:
-        error, options = "diverged" if trial.error is None else f"{trial.error:.2%}", trial.options
-        numbers = (options.learning_rate, options.beta1, options.weight_decay, options.batch_size, options.dropout)
-        table.add_row(
-            str(trial.number), error, str(trial.epoch), str(options.epochs), *(f"{number:g}" for number in numbers)
-        )
-    if diverged := sum(trial.diverged for trial in trials):
-        table.caption = f"{diverged} diverged"
-    return table
 
 
 def _to_tensors(images: LabelledImages, device: torch.device) -> Examples:

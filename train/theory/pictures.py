@@ -7,7 +7,6 @@ of z, evenly spaced, to G(z).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from train.samples import Pixels
@@ -96,15 +95,6 @@ def draw_fits(fits: Sequence[tuple[str, Floats, Floats]], data: Floats) -> Pixel
         axes.curve(BIN_CENTRES, optimal_discriminator(data, generated), OPTIMUM_LINE)
         axes.curve(BIN_CENTRES, probability, JUDGED_LINE)
     return canvas.picture()
-
-
-def encode_animation(frames: Sequence[Pixels]) -> bytes:
-    """An animated WebP, without loss, that pauses at its last frame and begins again."""
-    animation = cv2.Animation()
-    animation.frames = [frame[..., ::-1] for frame in frames]
-    animation.durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
-    _, encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, 101])  # above 100: no loss
-    return encoded.tobytes()
 
 
 def _draw_panel(canvas: Canvas, left: float, top: float, snapshot: Snapshot, data: Floats) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pipelines.page import data_uri, render_page
 from pipelines.store import write_atomically
-from train.samples import encode_png
+from train.samples import encode_png, encode_webp
 from train.theory.experiment import Experiment
-from train.theory.pictures import draw_fits, draw_frames, draw_strip, encode_animation
+from train.theory.pictures import FRAME_MS, LAST_FRAME_MS, draw_fits, draw_frames, draw_strip
 
 PAGE_NAME = "theory.html"
 FITS_NAME = "fits.png"
@@ -20,7 +20,7 @@ def write_report(experiment: Experiment, folder: Path) -> None:
     shown = [snapshots[i * (len(snapshots) - 1) // (PANELS - 1)] for i in range(PANELS)]
     pictures = {
         "theory.png": encode_png(draw_strip(shown, data)),
-        "theory.webp": encode_animation(draw_frames(snapshots, data)),
+        "theory.webp": encode_webp(draw_frames(snapshots, data), FRAME_MS, last_ms=LAST_FRAME_MS),
     }
     if experiment.fits:
         titles = [f"G after {fit.step:,} steps" if fit.step else "G before its first step" for fit in experiment.fits]

@@ -24,12 +24,12 @@ from train.explore.cli import (
     WeightsOption,
 )
 from train.explore.concepts import Wish, choose_exemplars, read_exemplars
-from train.explore.layout import encode_clip, enlarge, frame, tile
+from train.explore.layout import CLIP_QUALITY, enlarge, frame, tile
 from train.explore.turn import COLUMNS, Turned, draw_direction, find_direction, judge_rows, lay_out_rows, move
 from train.findings import Figure
 from train.randomness import Stream, seeded_generator
 from train.runs import Weights
-from train.samples import encode_png
+from train.samples import encode_png, encode_webp
 
 SIDES = ("left", "right")
 AVERAGED = 4  # samples of each side, section 6.3.2
@@ -125,7 +125,7 @@ def turn(
         figures=figures,
         pictures={
             "turn.png": encode_png(frame(lay_out_rows(images[:, :: BETWEEN + 1], names))),
-            "turn.webp": encode_clip([*films, *films[-2:0:-1]], FRAME_MS),
+            "turn.webp": encode_webp([*films, *films[-2:0:-1]], FRAME_MS, quality=CLIP_QUALITY),
         },
         settings={"exemplars": numbers, "concepts": names, "rows": rows, "reach": reach, **judged_by},
         differs="The paper judges by eye, and does not say how far it goes along the vector.",

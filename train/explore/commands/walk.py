@@ -20,7 +20,7 @@ from train.explore.cli import (
     WeightsOption,
 )
 from train.explore.exploration import as_pixels
-from train.explore.layout import encode_clip, enlarge, frame, tile
+from train.explore.layout import CLIP_QUALITY, enlarge, frame, tile
 from train.explore.walk import (
     LEVELS,
     POINTS,
@@ -37,7 +37,7 @@ from train.explore.walk import (
 )
 from train.findings import Figure
 from train.runs import Weights
-from train.samples import encode_png
+from train.samples import encode_png, encode_webp
 
 FRAME_MS = 80
 CALIBRATION_MINIBATCHES = 10  # of drawn images, for D's statistics where the run keeps none
@@ -131,8 +131,10 @@ def walk(
         ],
         pictures={
             "walk.png": encode_png(frame(draw_rows(enlarge(films[0]), steps, sharp[0]))),
-            "walks.webp": encode_clip(
-                [tile(enlarge(np.stack(images)), -(-walks // 2)) for images in zip(*films, strict=True)], FRAME_MS
+            "walks.webp": encode_webp(
+                [tile(enlarge(np.stack(images)), -(-walks // 2)) for images in zip(*films, strict=True)],
+                FRAME_MS,
+                quality=CLIP_QUALITY,
             ),
         },
         settings={"walks": walks, "points": points, "steps": steps, "sharp": SHARP},
