@@ -150,8 +150,9 @@ def find_row(
 ) -> Finding:
     """A row as it was kept, or measured now and kept; says which."""
     folder = place_row(root, method, data, protocol)
-    kept = read_row(folder, method)
+    kept = read_row(folder, method, data)
     if kept is not None:
+        keep_row(folder, kept)  # its words may be other ones than before
         console.print(f"{escape(method.name)}: kept from before, in {escape(str(folder))}", soft_wrap=True)
         return kept
     started_s = time.perf_counter()

@@ -93,11 +93,13 @@ class ProbeData:
         train: images to train with, and to choose by.
         test: images that the reported figure is of.
         rejected: how many images of each set could not be decoded, by set and reason.
+        differs: what is not as published, in words.
     """
 
     train: LabelledImages
     test: LabelledImages
     rejected: Mapping[str, int]
+    differs: tuple[str, ...] = ()
 
 
 def read_source(

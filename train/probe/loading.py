@@ -3,10 +3,13 @@
 Stands beside the last word of "clean shards → DCGAN", and before every probe.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigError, SourceError
+from pipelines.headers import ImageRejected, read_header
 from pipelines.registry import load_registry, locate_source
 from pipelines.sources import Source, open_source
 from train.probe.data import LABEL_COLUMN, TORCHVISION, ProbeData, hold_out, read_sources, read_torchvision
@@ -78,7 +81,22 @@ def load_data(wanted: Wanted, data_root: Path, seed: int) -> ProbeData:
                 f"{wanted.dataset} has no test set here", hint="give --test URI, or --hold-out 0.2 to make one of train"
             )
         training, testing = hold_out(training, wanted.hold_out, seed)
-    return ProbeData(training, testing, rejected)
+    differs = tuple(_list_differences(wanted.dataset, train))
+    return ProbeData(training, testing, rejected, differs)
+
+
+def _list_differences(dataset: str, source: Source) -> Iterator[str]:
+    """What of torchvision's data sets is not as published where a source stands in for them, by its first image."""
+    if dataset in TORCHVISION and _read_first_format(source) == "jpeg":
+        yield f"{dataset} as JPEG in place of exact pixels"
+
+
+def _read_first_format(source: Source) -> str:
+    """The format of the first image that can be read."""
+    for record in (record for split in source.splits() for record in source.read(split)):
+        with suppress(ImageRejected):
+            return read_header(record.image).format
+    return ""
 
 
 def _find_test(wanted: Wanted, data_root: Path) -> Source | None:

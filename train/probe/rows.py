@@ -51,8 +51,8 @@ def place_row(root: Path, method: Method, data: ProbeData, protocol: Protocol) -
     return root / digest[:16]
 
 
-def read_row(folder: Path, method: Method) -> Finding | None:
-    """A row that was measured before, under the method's name of today; None where it was not.
+def read_row(folder: Path, method: Method, data: ProbeData) -> Finding | None:
+    """A row that was measured before, with the words of today; None where it was not.
 
     Raises:
         IntegrityError: it is damaged.
@@ -61,7 +61,8 @@ def read_row(folder: Path, method: Method) -> Finding | None:
     if not path.is_file():
         return None
     finding = read_finding(path)
-    return replace(finding, figures=(replace(finding.figures[0], name=method.name), *finding.figures[1:]))
+    figures = replace(finding.figures[0], name=method.name), *finding.figures[1:]
+    return replace(finding, figures=figures, differs=list_differences(method, data))
 
 
 def read_rows(root: Path) -> list[Finding]:
@@ -126,9 +127,14 @@ def describe_row(
         title=title_rows(dataset, protocol, data.train),
         figures=(figure,),
         settings=settings,
-        differs="; ".join(method.differs),
+        differs=list_differences(method, data),
         conditions=conditions,
     )
+
+
+def list_differences(method: Method, data: ProbeData) -> str:
+    """What is not as in the paper, in one line."""
+    return "; ".join((*method.differs, *data.differs))
 
 
 def keep_row(folder: Path, finding: Finding) -> None:

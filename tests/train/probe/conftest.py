@@ -39,9 +39,9 @@ def draw_images(count: int, seed: int) -> LabelledImages:
     return LabelledImages("quadrants", pixels, labels, CLASSES)
 
 
-def write_parquet(path: Path, images: LabelledImages, **columns: list[object]) -> str:
-    """The images as PNGs under ``image``, and their classes' names under ``label``; returns the URI."""
-    encoded = [cv2.imencode(".png", image[..., ::-1])[1].tobytes() for image in images.pixels]
+def write_parquet(path: Path, images: LabelledImages, kind: str = ".png", **columns: list[object]) -> str:
+    """The images, encoded, under ``image``, and their classes' names under ``label``; returns the URI."""
+    encoded = [cv2.imencode(kind, image[..., ::-1])[1].tobytes() for image in images.pixels]
     names = [images.classes[label] for label in images.labels]
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = {"image": [{"bytes": image, "path": None} for image in encoded], "label": names, **columns}

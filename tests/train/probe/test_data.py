@@ -132,8 +132,18 @@ def test_the_registrys_cifar10_finds_its_test_set_beside(
     data = load_data(Wanted("cifar10"), tmp_path, 0)
     assert (len(data.train), len(data.test)) == (12, 8)
     assert data.rejected == {}
+    assert data.differs == ()
     made = load_data(Wanted("cifar10", hold_out=0.25), tmp_path, 0)
     assert (len(made.train), len(made.test)) == (9, 3)
+
+
+def test_a_published_set_as_jpeg_is_said_to_be_so(tmp_path: Path, draw_images: Draw, write_parquet: Write) -> None:
+    train, test = draw_images(12, 0), draw_images(8, 1)
+    write_parquet(tmp_path / "cifar10" / "raw" / "train-0.parquet", train, ".jpg")
+    write_parquet(tmp_path / "cifar10" / "raw" / "test-0.parquet", test)
+    assert load_data(Wanted("cifar10"), tmp_path, 0).differs == ("cifar10 as JPEG in place of exact pixels",)
+    uri = write_parquet(tmp_path / "mine.parquet", train, ".jpg")
+    assert load_data(Wanted("mine", train=uri, hold_out=0.25), tmp_path, 0).differs == ()
 
 
 def test_refusals_say_what_to_try(tmp_path: Path, draw_images: Draw, write_parquet: Write) -> None:

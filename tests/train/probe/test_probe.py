@@ -73,6 +73,9 @@ def test_what_was_measured_is_kept(probe: Probe, run_folder: Path, tmp_path: Pat
     assert f"raw pixels: kept from before, in {kept.parent}" in out
     assert out.count("kept from before") == 1
     assert kept.read_bytes() == content
+    kept.write_bytes(content.replace(b'"differs": ""', b'"differs": "what was said once"'))
+    assert probe("--baseline", "pixels") == 0
+    assert kept.read_bytes() == content, "a kept row has the words of today"
     value = read_finding(kept).figures[0].value
     shutil.rmtree(kept.parent)
     assert probe("--baseline", "pixels") == 0
