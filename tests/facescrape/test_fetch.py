@@ -291,15 +291,22 @@ def test_pauses_grow_up_to_their_limit(tries: int, jitter: float) -> None:
     assert politeness.backoff_s(tries, jitter) <= politeness.backoff_s(tries + 1, jitter)
 
 
+ENOUGH_WITHIN_S = 0.8  # less than QUICK allows
+
+
 class Server(socketserver.ThreadingTCPServer):
-    """Keeps connections open, knows how many requests it answers at once per host, and which it was asked."""
+    """Keeps connections open, knows how many requests it answers at once per host, and which it was asked.
+
+    It gives out no picture before a host has seen ``at_least`` requests at once: no slow machine hides that they come.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, pause_s: float) -> None:
+    def __init__(self, pause_s: float, at_least: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.pause_s = pause_s
+        self.pause_s, self.at_least = pause_s, at_least
+        self.enough = threading.Event()
         self.lock = threading.Lock()
         self.asked: list[str] = []
         self.began: list[float] = []
@@ -328,6 +335,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.began.append(time.monotonic())
             self.server.at_once[host] += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once[host])
+            if self.server.most_at_once >= self.server.at_least:
+                self.server.enough.set()
+        if self.path.endswith(".jpg"):  # robots.txt comes alone, before all else
+            self.server.enough.wait(ENOUGH_WITHIN_S)
         time.sleep(self.server.pause_s)
         with self.server.lock:
             self.server.at_once[host] -= 1
@@ -349,8 +360,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(pause_s: float = 0.0) -> Iterator[tuple[Server, Replay]]:
-    with Server(pause_s) as server:
+def serving(pause_s: float = 0.0, at_least: int = 1) -> Iterator[tuple[Server, Replay]]:
+    with Server(pause_s, at_least) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -363,7 +374,7 @@ def serving(pause_s: float = 0.0) -> Iterator[tuple[Server, Replay]]:
 @pytest.mark.parametrize("connections", [1, 3])
 def test_a_host_sees_no_more_connections_than_it_should(tmp_path: Path, connections: int) -> None:
     politeness = Politeness(connections_per_host=connections, requests_per_s_per_host=None)
-    with serving(pause_s=0.01) as (server, wire):
+    with serving(pause_s=0.01, at_least=connections) as (server, wire):
         fetch(tmp_path, wire, [f"http://h{n % 3}.example/{n}.jpg" for n in range(60)], politeness)
         assert server.most_at_once == connections
         assert server.connections <= 3 * connections  # kept open
@@ -379,7 +390,7 @@ def test_several_processes_do_what_one_does(tmp_path: Path) -> None:
     direct = [f"http://h{n % 9}.example/{n}.jpg" for n in range(60)]
     urls = [*direct, *(f"http://h{n % 9}.example/to/h{n % 5}.example/{n}.jpg" for n in range(100, 160)), "ftp://a.b/"]
     told: list[Outcome] = []
-    with serving(pause_s=0.002) as (server, wire), Archive(tmp_path) as archive:
+    with serving(0.002, NO_WAIT.connections_per_host) as (server, wire), Archive(tmp_path) as archive:
         fetcher = Fetcher(archive, wire, "me/1", QUICK, NO_WAIT, workers=8, processes=3)
         fetcher.run([*urls, *direct], told.append)
         known = archive.known(urls)
