@@ -5,7 +5,7 @@ Serves every arrow after "thumbnails" of "source → thumbnails → 128-bit sema
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from pipelines.record import Record
 from pipelines.sources import Source, Split
 
 Numbers = npt.NDArray[np.int64]
+
+IDS_AT_A_TIME = 1 << 26
 
 
 class ArrayShards:
@@ -88,6 +90,43 @@ class Images:
             places.append(where)
             tables.append(usable.take(pa.array(local)))
         return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(places))))
+
+
+def find_bytes(images: Images, sha256: Iterable[str]) -> Numbers:
+    """Numbers of the images whose bytes have one of some SHA-256 (hex), as far as 64 bits of it tell."""
+    wanted = np.array([int(digest[:16], 16) for digest in sha256], np.uint64)
+    if not len(wanted):
+        return np.zeros(0, np.int64)
+    parts = zip(images.ids.parts, images.ids.starts.tolist(), strict=False)
+    return np.concatenate([start + np.flatnonzero(np.isin(part, wanted)) for part, start in parts])
+
+
+def equal_bytes(images: Images, at_a_time: int = IDS_AT_A_TIME) -> tuple[Numbers, Numbers]:
+    """Pairs (first, copy) of images with equal bytes, by the first 64 bits of their SHA-256.
+
+    Large sets are gone through several times, a range of ids each time, so that memory stays bounded.
+    """
+    passes = -(-max(1, len(images)) // at_a_time)
+    width = np.uint64((1 << 64) // passes - 1 if passes > 1 else (1 << 64) - 1)
+    firsts, copies = [], []
+    for turn in range(passes):
+        low = np.uint64(turn) * width
+        ids, numbers = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+        for part, start in zip(images.ids.parts, images.ids.starts.tolist(), strict=False):
+            chosen = np.arange(len(part))
+            if passes > 1:
+                last = turn == passes - 1
+                chosen = np.flatnonzero((part >= low) & ((part - low < width) | last))
+            ids.append(part[chosen])
+            numbers.append(start + chosen)
+        order = np.argsort(np.concatenate(ids), kind="stable")
+        ordered, number = np.concatenate(ids)[order], np.concatenate(numbers)[order]
+        new = np.ones(len(ordered), np.bool_)
+        new[1:] = ordered[1:] != ordered[:-1]
+        first = number[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(number) else number
+        firsts.append(first[~new])
+        copies.append(number[~new])
+    return np.concatenate(firsts), np.concatenate(copies)
 
 
 def read_usable(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

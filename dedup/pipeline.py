@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dedup.calibration.stages import Calibration, CalibrationStage, ChanceStage
 from dedup.clean import CleanStage
+from dedup.decisions import Decisions
 from dedup.keepers import Keeping
 from dedup.profiles import Profile
 from dedup.stages import (
@@ -43,6 +44,7 @@ class Deduplication:
         device: auto, cpu or cuda: where the encoder is fitted.
         shard_size: records per shard; None lets the source choose.
         calibration: near-duplicates are planted into a sample, and the radius is chosen by what of them is found.
+        decisions: what people said of pairs, which holds whatever their scores.
     """
 
     source: Source
@@ -52,6 +54,7 @@ class Deduplication:
     device: str = "auto"
     shard_size: int | None = None
     calibration: Calibration | None = None
+    decisions: Decisions = field(default_factory=Decisions)
 
     def stages(self, root: Folder) -> list[tuple[Stage, tuple[str, ...]]]:
         """Each stage with the names of the stages whose manifests it reads, in order."""
@@ -74,14 +77,17 @@ class Deduplication:
         stages += [
             (SearchStage(matching, false_rate), ("codes", *calibrated)),
             (CandidateStage(mirrored=verified), ("codes", "search")),
-            (PairStage(verified, root / "verdicts"), ("thumbnails", "codes", "candidates")),
+            (PairStage(matching.threshold, root / "verdicts"), ("thumbnails", "codes", "candidates")),
         ]
         sharpened: tuple[str, ...] = ()
         if self.keeping.policy == "sharpest":
             sharpened = ("sharpness",)
             stages.append((SharpnessStage(self.source, self.shard_size), ("thumbnails", "pairs")))
         stages += [
-            (GroupStage(verified, self.keeping), ("thumbnails", "codes", "pairs", *sharpened)),
+            (
+                GroupStage(matching.threshold, self.keeping, self.decisions),
+                ("thumbnails", "codes", "pairs", *sharpened),
+            ),
             (CleanStage(self.source, self.shard_size), ("thumbnails", "groups")),
         ]
         return stages

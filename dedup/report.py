@@ -6,6 +6,7 @@ The accounts balance or there is no report: read = kept + dropped + rejected.
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from markupsafe import Markup
 from dedup.calibration.curve import draw_curve
 from dedup.clean import read_previews
 from dedup.images import ArrayShards, read_usable
+from dedup.profiles import Profile
+from dedup.review.summary import summarise
 from dedup.truth import Truth, Verdict, judge
 from pipelines import page
 from pipelines.errors import IntegrityError
 from pipelines.images import THUMBNAIL_SIZE, encode_preview
 from pipelines.manifest import Manifest
+from pipelines.sources import SeveralSources
 from pipelines.stage import busy_seconds
 from pipelines.store import Folder, hash_file, open_root
 
@@ -33,21 +37,39 @@ Finished = Mapping[str, Manifest]  # stage name → manifest
 
 
 def make_report(
-    dataset: str, source: str, profile: str, finished: Finished, root: Folder | Path, truth: Truth | None = None
+    dataset: str,
+    sources: SeveralSources,
+    uris: Sequence[str],
+    profile: Profile,
+    finished: Finished,
+    root: Folder | Path,
+    truth: Truth | None = None,
 ) -> dict[str, Any]:
     """Count everything, from the tables and not from memory.
 
+    Args:
+        dataset: its name.
+        sources: what was read.
+        uris: what ``--source`` gave for each of them; none where the data set is a registered one.
+        profile: what counted as a duplicate.
+        finished: the stages.
+        root: the data set's folder.
+        truth: known near-duplicates.
+
     Returns:
-        The content of ``report.json``: dataset, source, profile, radius, searched, candidates, read, kept, dropped,
-        rejected, groups, flat, split_off, rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s),
-        encoder (origin, fitted_to, sha256), fingerprint, version and, where they were asked for, calibration and truth.
+        The content of ``report.json``: dataset, source, sources (name, uri, images), profile, threshold, radius,
+        searched, candidates, read, kept, dropped, rejected, groups, flat, split_off, decisions, population,
+        rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder (origin, fitted_to, sha256),
+        fingerprint, version, review (see `dedup.review.summary.summarise`) and, where they were asked for, calibration
+        and truth.
 
     Raises:
         IntegrityError: the accounts do not balance.
     """
     groups, thumbnails = finished["groups"], finished["thumbnails"]
     duplicates, rejected = read_duplicates(finished), pq.read_table(groups.path("rejected.parquet"), columns=["reason"])
-    read = sum(pq.read_metadata(path).num_rows for path in thumbnails.paths(".parquet"))
+    by_source = _count(pa.chunked_array([_read_column(path, "source") for path in thumbnails.paths(".parquet")]))
+    read = sum(by_source.values())
     accounts = {
         "read": read,
         "kept": finished["clean"].records,
@@ -61,8 +83,13 @@ def make_report(
     encoder = finished["encoder"]
     report = {
         "dataset": dataset,
-        "source": source,
-        "profile": profile,
+        "source": sources.name,
+        "sources": [
+            {"name": member.name, "uri": uri, "images": by_source.get(member.name, 0)}
+            for member, uri in zip_longest(sources.members, uris)
+        ],
+        "profile": profile.name,
+        "threshold": profile.matching.threshold,
         **_read_json(finished["search"], "search.json"),
         "candidates": sum(json.loads(path.read_bytes()) for path in finished["pairs"].paths(".candidates.json")),
         **accounts,
@@ -77,6 +104,7 @@ def make_report(
         "fingerprint": finished["clean"].fingerprint,
         "version": version("cleanshards"),
     }
+    report["review"] = summarise(open_root(root), report["population"])
     if "calibration" in finished:
         report["calibration"] = _read_json(finished["search"], "calibration.json")
     if truth is not None:
@@ -170,13 +198,18 @@ def draw_histogram(distances: Sequence[int] | np.ndarray[Any, Any]) -> Markup:
         if distance % every == 0:
             bars.append(f'<text x="{x + step / 2:.1f}" y="{height + 38:.0f}" text-anchor="middle">{distance}</text>')
     bars.append(f'<text x="{width}" y="12" text-anchor="end">highest bar: {top:,}</text>')
-    svg = f'<svg viewBox="0 0 {width:.0f} {height + 44:.0f}" width="100%" role="img">{"".join(bars)}</svg>'
-    return Markup(svg)
+    label = f"Histogram of the distances of {int(counts.sum()):,} dropped images, from 0 to {len(counts) - 1} bits"
+    box = f"0 0 {width:.0f} {height + 44:.0f}"
+    return Markup(f'<svg viewBox="{box}" width="100%" role="img" aria-label="{label}">{"".join(bars)}</svg>')
 
 
 def _read_json(manifest: Manifest, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(manifest.path(name).read_bytes())
     return content
+
+
+def _read_column(path: Path, name: str) -> pa.Array:
+    return pq.read_table(path, columns=[name])[name].combine_chunks()
 
 
 def _count(column: pa.ChunkedArray) -> dict[str, int]:

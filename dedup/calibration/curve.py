@@ -45,7 +45,8 @@ def draw_curve(summary: Mapping[str, Any]) -> Markup:
         *(_label(_x(at, len(curve)), _FALSE_TOP + _HEIGHT + 18, "middle", str(at)) for at in range(0, len(curve), 8)),
     ]
     box = f"0 0 {_WIDTH:.0f} {_FALSE_TOP + _HEIGHT + 24:.0f}"
-    return Markup(f'<svg viewBox="{box}" width="100%" role="img">{"".join(parts)}</svg>')
+    label = f"Recall and false pairs by radius; the radius of this run is {summary['radius']} bits"
+    return Markup(f'<svg viewBox="{box}" width="100%" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
 
 def _x(radius: int, radii: int) -> float:

@@ -74,16 +74,16 @@ class Measured:
         return np.asarray(pairs / max(1, self.compared) * 1e6)
 
 
-def measure(codes: Manifest, calibration: Manifest, chance: Manifest, *, verified: bool = True) -> Measured:
+def measure(codes: Manifest, calibration: Manifest, chance: Manifest, threshold: float | None = THRESHOLD) -> Measured:
     """Reckon from the finished stages.
 
     Args:
         codes: of the whole set.
         calibration: of `dedup.calibration.stages.CalibrationStage`.
         chance: of `dedup.calibration.stages.ChanceStage`.
-        verified: whether a pair must pass verification; or else it is enough to be within the radius.
+        threshold: score that a pair must have; None: it is enough to be within the radius.
     """
-    threshold = THRESHOLD if verified else -np.inf
+    threshold = -np.inf if threshold is None else threshold
     tables = [pq.read_table(path) for path in calibration.paths(".planted.parquet")]
     planted, within, found = _count_planted(tables, threshold)
     counts = [json.loads(path.read_bytes()) for path in chance.paths(".counts.json")]

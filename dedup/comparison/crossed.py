@@ -90,7 +90,7 @@ def cross_datasets(
     """Find which of ``images`` match one of ``reference``, whose codes are of the same encoder, below ``root``."""
     inside = threaded(executor)
     mirrored = is_mirrored(images.encoder)
-    matching = replace(matching, verified=mirrored)
+    matching = replace(matching, threshold=matching.threshold if mirrored else None)
     search = run_stage(SearchStage(matching), [reference.codes], root, inside, progress)
     candidates = run_stage(CrossStage(mirrored), [images.codes, reference.codes, search], root, inside, progress)
     both = [images.thumbnails, images.codes, reference.thumbnails, reference.codes]

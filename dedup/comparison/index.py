@@ -6,24 +6,20 @@ lie, and what keys belong to them is read from the tables of the few shards that
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from dedup.codes import flat_mask
 from dedup.comparison.encoded import load_encoded
 from dedup.comparison.neighbours import NEAREST, Thumbnails, find_neighbours
 from dedup.encoder import Encoder, load_encoder
-from dedup.images import Images
+from dedup.images import Images, find_bytes
 from dedup.verification.verify import THRESHOLD
 from pipelines.images import make_thumbnail
 from pipelines.store import Folder
-
-Ids = npt.NDArray[np.uint64]
 
 # A picture whose nearest are all its near-duplicates has more of them; so many are looked at in the end.
 MOST = 4_096
@@ -83,7 +79,8 @@ class Index:
             pipelines.images.ImageRejected: it cannot be decoded; with the reason.
         """
         _, thumbnail = make_thumbnail(image)
-        found = _same_bytes(self._images.ids.parts, image)
+        equal = find_bytes(self._images, [hashlib.sha256(image).hexdigest()]).tolist()
+        found = {number: Match("", 0, False, None, True, True) for number in equal}
         if not flat_mask(thumbnail[None])[0]:
             found = self._near(thumbnail[None], at_least) | found
         keys = self._images.keys(np.array(list(found), np.int64))
@@ -108,11 +105,3 @@ class Index:
             number: Match("", distance, flipped, score, False, score >= THRESHOLD)
             for number, distance, flipped, score in zip(*columns, strict=True)
         }
-
-
-def _same_bytes(ids: Sequence[Ids], image: bytes) -> dict[int, Match]:
-    """By number, the images of equal bytes, as far as 64 bits of their SHA-256 tell."""
-    wanted = np.uint64(int.from_bytes(hashlib.sha256(image).digest()[:8], "big"))
-    starts = np.cumsum([0, *(len(part) for part in ids)])
-    numbers = [start + np.flatnonzero(part == wanted) for part, start in zip(ids, starts, strict=False)]
-    return {number: Match("", 0, False, None, True, True) for number in np.concatenate([*numbers]).tolist()}

@@ -247,7 +247,9 @@ def draw_histogram(
         anchor = "start" if x < 1 else "end" if x > width - 1 else "middle"
         drawn.append(f'<text x="{x:.1f}" y="{height + 38:.0f}" text-anchor="{anchor}">{place:.1f}</text>')
     drawn.append(f'<text x="{width}" y="12" text-anchor="end">highest bar: {top:,}</text>')
-    return Markup(f'<svg viewBox="0 0 {width:.0f} {height + 44:.0f}" width="100%" role="img">{"".join(drawn)}</svg>')
+    label = f"Histogram of {len(scores):,} scores from {edges[0]:.1f} to {edges[-1]:.1f}; the highest bar is {top:,}"
+    box = f"0 0 {width:.0f} {height + 44:.0f}"
+    return Markup(f'<svg viewBox="{box}" width="100%" role="img" aria-label="{label}">{"".join(drawn)}</svg>')
 
 
 def _range_of(scores: npt.NDArray[np.float32]) -> tuple[float, float]:

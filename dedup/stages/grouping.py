@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 
 from dedup.cluster import Groups, group_pairs
 from dedup.codes import compare_codes
-from dedup.images import Images, Numbers, read_usable, save_array
+from dedup.decisions import Decisions, Links
+from dedup.images import Images, Numbers, equal_bytes, find_bytes, read_usable, save_array
 from dedup.keepers import Keeping, rank_images
 from dedup.matching.pairs import load_pairs
-from dedup.verification.verify import THRESHOLD, score_numbered
+from dedup.verification.verify import score_numbered
 from pipelines.errors import ConfigError
 from pipelines.manifest import Manifest
-from pipelines.stage import Task
+from pipelines.stage import Task, fingerprint_of
 
 DUPLICATES = pa.schema(
     [
@@ -43,33 +44,38 @@ REJECTED = pa.schema(
 )
 # Images in groups of two or more, by number; size 0: dropped, else the size of the group it is the keeper of.
 GROUPED = np.dtype([("number", "<i8"), ("size", "<i4")])
+# Dropped images and those kept for them, by number; ``rule`` is a place in `RULES`.
+DROPPED = np.dtype([("number", "<i8"), ("kept", "<i8"), ("distance", "<i2"), ("score", "<f4"), ("rule", "u1")])
+RULES = ("same_bytes", "near", "near_mirrored", "equal_codes", "reviewed")
 EXHIBITS = pa.schema([("section", pa.string()), ("place", pa.int32()), ("image", pa.int64()), ("key", pa.string())])
 EXHIBITED = {"pair": 24, "group": 12, "split": 12}
 EXHIBITED_PER_GROUP = 6
 ROW_COLUMNS = ("key", "source", "width", "height", "size_bytes", "sha256")
-IDS_AT_A_TIME = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
 class GroupStage:
-    """Groups and keepers: ``duplicates.parquet``, ``rejected.parquet``, ``grouped.npy``, ``exhibits.parquet``.
+    """Groups and keepers: ``duplicates.parquet``, ``rejected.parquet``, ``exhibits.parquet`` and two arrays.
 
-    ``exhibits`` are the images that the report shows. ``summary.json`` counts groups, flat pictures and the images
-    that were split off their component. Memory follows the images that have duplicates, not all.
+    ``exhibits`` are the images that the report shows; ``grouped.npy`` (`GROUPED`) and ``dropped.npy`` (`DROPPED`, by
+    the kept image) say by number what the tables say by key. ``summary.json`` counts groups, flat pictures, the images
+    that were split off their component and the decisions that were honoured, and names the ``population``: the same
+    for every run that differs in its decisions alone. Memory follows the images that have duplicates, not all.
     """
 
     name: ClassVar[str] = "groups"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
-    verified: bool
+    threshold: float | None
     keeping: Keeping
+    decisions: Decisions = field(default_factory=Decisions)
 
     def tasks(self, *upstream: Manifest) -> Sequence[Task]:
         """One; ``upstream`` is the thumbnails', the codes' and the pairs' manifest, and the sharpness' if there is."""
         return [Task("groups", upstream)]
 
     def run(self, task: Task, out: Path) -> int:
-        """Link equal bytes and verified pairs, choose keepers, write the tables."""
+        """Link equal bytes, verified pairs and what people decided, choose keepers, write the tables."""
         thumbnails, codes, pairs, *sharpness = task.payload
         images = Images(thumbnails, codes)
         near = [rows[["a", "b", "score"]] for rows in load_pairs(pairs.paths(".pairs.npy"))]
@@ -77,19 +83,21 @@ class GroupStage:
         a = np.concatenate([same_a, *(rows["a"] for rows in near)])
         b = np.concatenate([same_b, *(rows["b"] for rows in near)])
         score = np.concatenate([np.full(len(same_a), np.inf, np.float32), *(rows["score"] for rows in near)])
-        members = np.unique(np.concatenate([a, b]))
+        members = np.unique(np.concatenate([a, b, find_bytes(images, self.decisions.sha256().to_pylist())]))
         rows = images.rows(members, ROW_COLUMNS)
         _require_unique_keys(rows["key"], thumbnails)
         if sharpness:
             rows = rows.append_column("sharpness", pa.array(_sharpness_of(members, images, *sharpness)))
-        linked = _Linked(images, members, rows["sha256"], verified=self.verified)
+        decided = self.decisions.among(rows["sha256"])
+        linked = _Linked(images, members, rows["sha256"], self.threshold, decided)
         rank = rank_images(rows, self.keeping)
         places = np.searchsorted(members, a), np.searchsorted(members, b)
-        groups = group_pairs(*places, score, rank, linked.verify)
+        groups = group_pairs(*decided.apply(*places, score), rank, linked.verify)
         duplicates = linked.describe(groups, rows["key"])
         grouped = np.zeros(len(members), GROUPED)
         grouped["number"], grouped["size"] = members, groups.sizes
         save_array(out / "grouped.npy", grouped[grouped["size"] != 1])
+        save_array(out / "dropped.npy", _number_dropped(duplicates, members))
         pq.write_table(duplicates.select(DUPLICATES.names), out / "duplicates.parquet")
         exhibits = _choose_exhibits(duplicates, groups, members, rows["key"], images)
         pq.write_table(exhibits, out / "exhibits.parquet")
@@ -98,6 +106,8 @@ class GroupStage:
             "groups": int(np.count_nonzero(groups.sizes > 1)),
             "flat": sum(int(np.count_nonzero(part)) for part in images.flat.parts),
             "split_off": len(groups.split_off),
+            "decisions": {"same": decided.same.shape[1], "different": decided.different.shape[1]},
+            "population": fingerprint_of(replace(self, decisions=Decisions()), [made.digest for made in task.payload]),
         }
         (out / "summary.json").write_text(json.dumps(summary))
         return int(duplicates.num_rows)
@@ -106,8 +116,10 @@ class GroupStage:
 class _Linked:
     """Images that some pair links, by their place among them: how two of them compare."""
 
-    def __init__(self, images: Images, members: Numbers, sha256: pa.ChunkedArray, *, verified: bool) -> None:
-        self._images, self._members, self._verified = images, members, verified
+    def __init__(
+        self, images: Images, members: Numbers, sha256: pa.ChunkedArray, threshold: float | None, decided: Links
+    ) -> None:
+        self._images, self._members, self._threshold, self._decided = images, members, threshold, decided
         self._bytes = pc.dictionary_encode(sha256.combine_chunks()).indices.to_numpy()
         self._flat = images.flat.take(members) == 1 if len(members) else np.zeros(0, np.bool_)
 
@@ -118,11 +130,11 @@ class _Linked:
         first, second = self._members[a[asked]], self._members[b[asked]]
         if len(asked):
             distance, mirrored = self._compare(first, second)
-            if self._verified:
-                same[asked] = self._score(first, second, mirrored) >= THRESHOLD
-            else:
+            if self._threshold is None:
                 same[asked] = distance == 0
-        return same
+            else:
+                same[asked] = self._score(first, second, mirrored) >= self._threshold
+        return np.asarray(same & ~self._decided.are_different(a, b))
 
     def _compare(self, a: Numbers, b: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
         codes = self._images.codes
@@ -139,14 +151,17 @@ class _Linked:
         kept_keys = keys.take(pa.array(kept))
         same_bytes = self._bytes[dropped] == self._bytes[kept]
         distance, scores = np.zeros(len(dropped), np.int16), np.full(len(dropped), np.nan, np.float32)
-        rule = np.full(len(dropped), "same_bytes" if self._verified else "equal_codes", dtype="U16")
+        rule = np.full(len(dropped), "same_bytes", dtype="U16")
         near = np.flatnonzero(~same_bytes)
-        if self._verified and len(near):
+        if len(near):
             first, second = self._members[dropped[near]], self._members[kept[near]]
             distance[near], mirrored = self._compare(first, second)
-            scores[near] = self._score(first, second, mirrored)
-            rule[near] = np.where(mirrored, "near_mirrored", "near")
-        rule[same_bytes] = "same_bytes"
+            if self._threshold is None:
+                rule[near] = np.where(distance[near] == 0, "equal_codes", "reviewed")
+            else:
+                scores[near] = self._score(first, second, mirrored)
+                rule[near] = np.where(mirrored, "near_mirrored", "near")
+                rule[near[scores[near] < self._threshold]] = "reviewed"
         columns = {
             "key": keys.take(pa.array(dropped)),
             "kept_key": kept_keys,
@@ -159,32 +174,15 @@ class _Linked:
         return table.append_column("dropped", [dropped]).append_column("kept", [kept]).sort_by("key")
 
 
-def equal_bytes(images: Images, at_a_time: int = IDS_AT_A_TIME) -> tuple[Numbers, Numbers]:
-    """Pairs (first, copy) of images with equal bytes, by the first 64 bits of their SHA-256.
-
-    Large sets are gone through several times, a range of ids each time, so that memory stays bounded.
-    """
-    passes = -(-max(1, len(images)) // at_a_time)
-    width = np.uint64((1 << 64) // passes - 1 if passes > 1 else (1 << 64) - 1)
-    firsts, copies = [], []
-    for turn in range(passes):
-        low = np.uint64(turn) * width
-        ids, numbers = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-        for part, start in zip(images.ids.parts, images.ids.starts.tolist(), strict=False):
-            chosen = np.arange(len(part))
-            if passes > 1:
-                last = turn == passes - 1
-                chosen = np.flatnonzero((part >= low) & ((part - low < width) | last))
-            ids.append(part[chosen])
-            numbers.append(start + chosen)
-        order = np.argsort(np.concatenate(ids), kind="stable")
-        ordered, number = np.concatenate(ids)[order], np.concatenate(numbers)[order]
-        new = np.ones(len(ordered), np.bool_)
-        new[1:] = ordered[1:] != ordered[:-1]
-        first = number[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(number) else number
-        firsts.append(first[~new])
-        copies.append(number[~new])
-    return np.concatenate(firsts), np.concatenate(copies)
+def _number_dropped(duplicates: pa.Table, members: Numbers) -> npt.NDArray[Any]:
+    """Dropped images as `DROPPED`, those of one kept image side by side."""
+    rows = np.zeros(duplicates.num_rows, DROPPED)
+    rows["number"] = members[duplicates["dropped"].to_numpy()]
+    rows["kept"] = members[duplicates["kept"].to_numpy()]
+    rows["distance"] = duplicates["distance"].to_numpy()
+    rows["score"] = duplicates["score"].to_numpy(zero_copy_only=False)
+    rows["rule"] = pc.index_in(duplicates["rule"], value_set=pa.array(RULES)).to_numpy()
+    return rows[np.lexsort((rows["number"], rows["kept"]))]
 
 
 def _sharpness_of(members: Numbers, images: Images, manifest: Manifest) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from dedup.images import Images, save_array
 from dedup.matching.match import merge_pairs
 from dedup.matching.pairs import as_pairs, load_pairs, pair_rows
 from dedup.verification.verdicts import Verdicts
-from dedup.verification.verify import THRESHOLD, net_sha256, score_numbered
+from dedup.verification.verify import EXAMINED, net_sha256, score_numbered
 from pipelines.manifest import Manifest
 from pipelines.stage import WITHOUT_EFFECT, Task
 from pipelines.store import Folder
@@ -25,14 +25,15 @@ class PairStage:
     """Merges the candidates of all parts and keeps the duplicates: ``NNNNN.pairs.npy``.
 
     Its columns are `dedup.matching.pairs.PAIR`; ``NNNNN`` numbers runs of images, and a pair is in the run of its first
-    image. ``NNNNN.candidates.json`` says how many candidates there were: several parts of a search may find the same
+    image. ``NNNNN.near_misses.npy`` holds the pairs that were compared closely and fell short of the threshold, for
+    review. ``NNNNN.candidates.json`` says how many candidates there were: several parts of a search may find the same
     pair. Scores are remembered in the folder ``verdicts``, so that a set that grows has just its new pairs scored.
     """
 
     name: ClassVar[str] = "pairs"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
-    verified: bool
+    threshold: float | None
     verdicts: Folder = field(metadata=WITHOUT_EFFECT)
     net: str = field(default_factory=net_sha256)
 
@@ -48,7 +49,8 @@ class PairStage:
         found = [as_pairs(rows) for rows in load_pairs(candidates.paths(".pairs.npy"))]
         pairs = pair_rows(merge_pairs(found, start, start + IMAGES_PER_TASK))
         (out / f"{task.name}.candidates.json").write_text(json.dumps(len(pairs)))
-        if self.verified:
+        near_misses = pairs[:0]
+        if self.threshold is not None:
             images = Images(thumbnails, codes)
             verdicts = Verdicts(self.verdicts, f"{task.name}.{self.net[:16]}")
             a, b, mirrored = pairs["a"], pairs["b"], pairs["mirrored"]
@@ -59,6 +61,8 @@ class PairStage:
                 scores[unknown] = score_numbered(images.thumbnails.take, images.thumbnails.take, a, b, mirrored)
                 verdicts.remember(images.ids.take(a), images.ids.take(b), mirrored, scores[unknown])
             pairs["score"] = scores
-            pairs = pairs[scores >= THRESHOLD]
+            near_misses = pairs[(scores < self.threshold) & (scores > EXAMINED)]
+            pairs = pairs[scores >= self.threshold]
+        save_array(out / f"{task.name}.near_misses.npy", near_misses)
         save_array(out / f"{task.name}.pairs.npy", pairs)
         return len(pairs)

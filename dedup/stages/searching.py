@@ -49,7 +49,8 @@ class SearchStage:
             chance_pairs = max(chance_pairs, self.matching.chance_pairs_in_all / max(1, searched))
             radius = choose_radius(codes, usable, chance_pairs, most=most, mirrored=verified)
         if self.false_rate is not None:
-            measured = measure(manifest, *calibrated, verified=verified)
+            calibration, chance = calibrated
+            measured = measure(manifest, calibration, chance, threshold=self.matching.threshold)
             if chance_pairs is not None:
                 radius = choose_calibrated_radius(
                     measured, self.false_rate, candidates_per_image=chance_pairs, most=most

@@ -35,7 +35,8 @@ THRESHOLD = 1.0
 _HOPELESS = 0.63  # correlation of slopes at a glance: fewer than 1 in 1,000 near-duplicates stay below
 _UNLIKE = 0.45  # correlation in detail, likewise
 _SURE = 0.97  # correlation in detail of pictures that need no further fitting
-_LOWEST, _EXAMINED_LOWEST = -20.0, -10.0  # between them are the scores of the hopeless, by the glance, and the flat
+EXAMINED = -10.0  # the least score of pairs that were compared closely
+_LOWEST = -20.0  # from it to `EXAMINED` are the scores of the hopeless, by the glance, and the flat
 _GLANCE_PAIRS, _EXAMINED_PAIRS = 128, 64  # at once, so that the working arrays stay in a core's cache
 _PAIRS_IN_MEMORY = 8_192  # of two thumbnails each: 50 MB
 _EVIDENCE_UNIT = 512  # whole-number levels of one standard deviation of a figure
@@ -88,7 +89,7 @@ def score_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
     if len(first) != len(second):
         raise ValueError(f"{len(first)} first pictures but {len(second)} second ones")
     best, rows, evidence = gather_evidence(first, second)
-    scores = (_LOWEST + (_EXAMINED_LOWEST - _LOWEST) * best.clip(0)).astype(np.float32)
+    scores = (_LOWEST + (EXAMINED - _LOWEST) * best.clip(0)).astype(np.float32)
     scores[rows] = score_evidence(evidence)
     return scores
 
@@ -155,7 +156,7 @@ def score_evidence(evidence: NDArray[np.float64], net: Mapping[str, Tensor] | No
     levels = (units.clamp(-5, 5) * _EVIDENCE_UNIT).round()
     hidden = ((levels @ net["weight"] + net["bias"]).clamp(min=0) / _WEIGHT_UNIT).round()
     odds = (hidden @ net["out"] + net["offset"]) / (_EVIDENCE_UNIT * _WEIGHT_UNIT)
-    return odds.clamp(min=_EXAMINED_LOWEST).float().numpy()
+    return odds.clamp(min=EXAMINED).float().numpy()
 
 
 def quantise_net(

@@ -17,14 +17,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines.errors import ConfigError
-from pipelines.sources.base import Source, Split, digest_split
+from pipelines.sources.base import Source, Split, digest_split, pick_records
 from pipelines.sources.folders import FolderSource, ImagenetFolderSource
 from pipelines.sources.lmdbs import LmdbSource
 from pipelines.sources.several import Member, SeveralSources
 from pipelines.sources.tables import ParquetSource
 from pipelines.sources.tars import ImagenetTarSource, ShardsSource, WebdatasetSource
 
-__all__ = ["Member", "SeveralSources", "Source", "Split", "digest_split", "open_source"]
+__all__ = ["Member", "SeveralSources", "Source", "Split", "digest_split", "open_source", "pick_records"]
 
 
 def open_source(uri: str) -> Source:

@@ -1,11 +1,11 @@
 """What every source is: `Source` and `Split`; and what several of them share."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from braceexpand import braceexpand
 
@@ -59,6 +59,29 @@ class Source(Protocol):
     def read(self, split: Split) -> Iterator[Record]:
         """The records of one split; opens its own handle."""
         ...
+
+
+@runtime_checkable
+class PickingSource(Source, Protocol):
+    """A source that finds single records without reading what stands before them."""
+
+    def pick(self, split: Split, keys: Set[str]) -> Iterator[Record]:
+        """Those records of a split that have one of these keys, in any order."""
+        ...
+
+
+def pick_records(source: Source, split: Split, keys: Set[str]) -> Iterator[Record]:
+    """Those records of a split that have one of these keys; no more is read than the source needs to find them."""
+    if isinstance(source, PickingSource):
+        yield from source.pick(split, keys)
+        return
+    missing = set(keys)
+    for record in source.read(split):
+        if record.key in missing:
+            yield record
+            missing.remove(record.key)
+        if not missing:
+            return
 
 
 def digest_split(source: Source, split: Split) -> str:

@@ -1,7 +1,7 @@
 """Folders of image files as sources."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,19 @@ class FolderSource:
     def read(self, split: Split) -> Iterator[Record]:
         """Read file after file."""
         for key in map(str, split.where):
-            yield Record(key, (Path(self.path) / key).read_bytes(), self.meta_of(key))
+            yield self._record(key)
+
+    def pick(self, split: Split, keys: Set[str]) -> Iterator[Record]:
+        """Read just their files."""
+        for key in keys & set(map(str, split.where)):
+            yield self._record(key)
 
     def meta_of(self, key: str) -> Mapping[str, Scalar]:
         """What a path says of its image: nothing, in a plain folder."""
         return {}
+
+    def _record(self, key: str) -> Record:
+        return Record(key, (Path(self.path) / key).read_bytes(), self.meta_of(key))
 
     def _files(self) -> list[str]:
         root = Path(self.path)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,6 +43,14 @@ class LmdbSource:
             if cursor.set_range(bytes.fromhex(str(split.where[0]))):
                 for key, value in islice(cursor.iternext(), split.records):
                     yield Record(_key_text(key), value)
+
+    def pick(self, split: Split, keys: Set[str]) -> Iterator[Record]:
+        """Look each key up."""
+        with _open_lmdb(self.path) as environment, environment.begin() as transaction:
+            for key in keys:
+                value = transaction.get(_key_bytes(key))
+                if value is not None:
+                    yield Record(key, value)
 
     def _walk(self, size: int | None) -> tuple[str, tuple[Split, ...]]:
         stat = _lmdb_data_file(self.path).stat()
@@ -117,3 +125,8 @@ def _key_text(key: bytes) -> str:
     """LSUN's keys are ASCII; any other key is shown as hex."""
     plain = key.isascii() and key.decode().isprintable() and not key.startswith(b"0x")
     return key.decode() if plain else f"0x{key.hex()}"
+
+
+def _key_bytes(text: str) -> bytes:
+    """The key that `_key_text` shows."""
+    return bytes.fromhex(text.removeprefix("0x")) if text.startswith("0x") else text.encode()

@@ -1,11 +1,11 @@
 """Several sources read as one, in the order in which they are given: how a data set grows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pipelines.manifest import digest_of
 from pipelines.record import Record
-from pipelines.sources.base import Source, Split, digest_split
+from pipelines.sources.base import Source, Split, digest_split, pick_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,11 @@ class SeveralSources:
         member = self.members[int(split.where[0])]
         for record in member.source.read(replace(split, where=split.where[1:])):
             yield replace(record, key=f"{member.label}/{record.key}") if member.label else record
+
+    def pick(self, split: Split, keys: Set[str]) -> Iterator[Record]:
+        """Pick them from the member that the split is of."""
+        member = self.members[int(split.where[0])]
+        label = f"{member.label}/" if member.label else ""
+        own = {key.removeprefix(label) for key in keys if key.startswith(label)}
+        for record in pick_records(member.source, replace(split, where=split.where[1:]), own):
+            yield replace(record, key=f"{label}{record.key}")

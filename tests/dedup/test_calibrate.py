@@ -152,7 +152,7 @@ def test_figures_are_told_as_plain_numbers_and_drawn(encoded: Encoded, calibrate
 def test_equal_codes_alone_are_measured_without_verification(
     encoded: Encoded, calibrated: tuple[Manifest, Manifest]
 ) -> None:
-    measured = measure(encoded.codes, *calibrated, verified=False)
+    measured = measure(encoded.codes, *calibrated, threshold=None)
     assert (measured.found == measured.within).all()
     assert (measured.passed == measured.scored).all()
 

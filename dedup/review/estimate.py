@@ -1,0 +1,76 @@
+"""Estimate: judged pairs by stratum in, the share that is false with an exact interval out. Pure.
+
+Serves the arrow "128-bit semantic codes → duplicate groups" of "source → thumbnails → 128-bit semantic codes →
+duplicate groups → clean shards → DCGAN": how far its groups can be trusted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import beta
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was judged of one stratum.
+
+    Attributes:
+        size: pairs that it holds.
+        judged: of these drawn at random and decided; pairs of which people were unsure are left out.
+        hits: of these judged to be what is counted.
+    """
+
+    size: int
+    judged: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share, 0 to 1, and the interval that holds it with a confidence of `CONFIDENCE`."""
+
+    value: float
+    low: float
+    high: float
+
+
+def exact_share(hits: float, judged: float) -> Share:
+    """The share of hits, with the interval of Clopper and Pearson (1934); without a judgement, 0 to 1.
+
+    Either may be a fraction: then the interval is that of the beta distributions between.
+    """
+    if not judged:
+        return Share(0.0, 0.0, 1.0)
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, hits, judged - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, judged - hits)) if hits < judged else 1.0
+    return Share(hits / judged, low, high)
+
+
+def weighted_share(strata: Sequence[Counts]) -> Share:
+    """The share of hits among the pairs of all strata together, each counted by its size.
+
+    The interval is Clopper and Pearson's of an effective number of judgements (Korn and Graubard, 1998, "Confidence
+    intervals for proportions with small expected number of positive counts estimated from survey data"): as many as
+    a sample without strata would need to be as sure, and never more than were made. Where no stratum tells its own
+    variance, for every judgement in it was the same, what is lost by unequal weights stands for it (Kish, 1965). A
+    stratum without a judgement is left out of the share; with none at all the interval is 0 to 1.
+    """
+    known = [stratum for stratum in strata if stratum.judged]
+    judged = sum(stratum.judged for stratum in known)
+    if not judged:
+        return exact_share(0, 0)
+    total = sum(stratum.size for stratum in known)
+    weights = [stratum.size / total for stratum in known]
+    rates = [stratum.hits / stratum.judged for stratum in known]
+    share = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
+    by_weights = 1 / sum(weight**2 / stratum.judged for weight, stratum in zip(weights, known, strict=True))
+    variance = sum(
+        weight**2 * rate * (1 - rate) / stratum.judged
+        for weight, rate, stratum in zip(weights, rates, known, strict=True)
+    )
+    effective = min(judged, by_weights, share * (1 - share) / variance if variance else by_weights)
+    interval = exact_share(share * effective, effective)
+    return Share(share, interval.low, interval.high)

@@ -1,0 +1,227 @@
+"""Reviewed: a finished data set's folder in; what its pages show out, by number and without loading any table whole.
+
+Serves every arrow from "thumbnails" to "clean shards" of "source → thumbnails → 128-bit semantic codes → duplicate
+groups → clean shards → DCGAN", for the eye. Nothing is built for it: arrays are mapped from where they lie, and rows
+are read shard by shard as pages ask for them.
+"""
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedup.comparison.encoded import load_encoded
+from dedup.comparison.exhibits import align_splits
+from dedup.images import ArrayShards, Numbers, read_usable
+from dedup.stages.grouping import RULES
+from pipelines.errors import CleanshardsError, IntegrityError, SourceError
+from pipelines.headers import ImageRejected, read_header
+from pipelines.images import encode_preview
+from pipelines.manifest import Manifest
+from pipelines.registry import locate_sources
+from pipelines.sources import Source, Split, pick_records
+from pipelines.store import Folder
+
+PICTURES_IN_MEMORY_BYTES = 96 << 20
+TABLES_IN_MEMORY = 24
+ROW = ("key", "source", "format", "width", "height", "size_bytes", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture as a browser is given it.
+
+    Attributes:
+        content: its bytes.
+        media_type: such as "image/webp".
+        is_thumbnail: whether it is the 32×32 thumbnail, for the source is not at hand.
+    """
+
+    content: bytes
+    media_type: str
+    is_thumbnail: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The manifests of a finished run that a review reads."""
+
+    thumbnails: Manifest
+    groups: Manifest
+    pairs: Manifest
+
+
+class Reviewed:
+    """A finished data set.
+
+    Attributes:
+        root: its folder.
+        report: the content of its ``report.json``.
+        images: all usable images, by number.
+        found: the stages' manifests.
+        dropped: dropped images, dtype `dedup.stages.grouping.DROPPED`, by the one that is kept for them.
+        summary: of the groups; its "population" names what was found.
+    """
+
+    def __init__(self, root: Folder, source: Source | None) -> None:
+        encoded = load_encoded(root)
+        hint = f"run: python -m dedup.run {root.name} (with the --source and --data-root of this data set)"
+        try:
+            groups, pairs = (Manifest.load(root / stage) for stage in ("groups", "pairs"))
+            self.report: dict[str, Any] = json.loads(root.read("report.json"))
+            self.dropped: npt.NDArray[Any] = np.load(groups.path("dropped.npy"), mmap_mode="r")
+        except FileNotFoundError as error:
+            raise SourceError(f"{root} holds no finished groups that can be reviewed", hint=hint) from error
+        self.root, self.images = root, encoded.images()
+        self.found = Found(encoded.thumbnails, groups, pairs)
+        self.summary: dict[str, Any] = json.loads(groups.path("summary.json").read_bytes())
+        self._rows = Rows(encoded.thumbnails)
+        self._pictures = Pictures(encoded.thumbnails, self._rows, source)
+
+    @classmethod
+    def open(cls, root: Folder, uris: Sequence[str], data_root: Folder) -> Self:
+        """Open the data set in a folder, and its source where it is at hand.
+
+        Args:
+            root: the folder that `python -m dedup.run` has worked in.
+            uris: what ``--source`` gave; none: as the run was given them.
+            data_root: where registered data sets lie.
+
+        Raises:
+            SourceError: it is not finished; the hint says what makes it.
+            CleanshardsError: a source was given, and it is another than the data set was made of.
+        """
+        opened = cls(root, None)
+        known = [row["uri"] for row in opened.report.get("sources", ()) if row["uri"]]
+        try:
+            source = locate_sources(root.name, uris or known, data_root)
+            align_splits(source, opened.found.thumbnails)
+        except CleanshardsError:
+            if uris:
+                raise
+            return opened
+        return cls(root, source)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether pictures come from the source, and are not just thumbnails."""
+        return self._pictures.has_source
+
+    @property
+    def population(self) -> str:
+        """Names what the run found, whatever was decided of it since."""
+        return str(self.summary["population"])
+
+    def rows(self, numbers: Numbers) -> list[dict[str, Any]]:
+        """Rows of images (columns `ROW`, and "number"), in the order of their numbers."""
+        return self._rows.take(numbers)
+
+    def near_misses(self) -> npt.NDArray[Any]:
+        """Pairs that were compared closely and fell short of the threshold, dtype `dedup.matching.pairs.PAIR`."""
+        return np.concatenate([np.load(path) for path in self.found.pairs.paths(".near_misses.npy")])
+
+    def picture(self, number: int) -> Picture:
+        """The picture of that number at full size.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return self._pictures.read(number)
+
+    def thumbnail(self, number: int) -> Picture:
+        """The 32×32 thumbnail of the picture of that number; IndexError where there is none."""
+        return self._pictures.thumbnail(number)
+
+
+class Rows:
+    """Rows of usable images by number, a few shards' at a time in memory."""
+
+    def __init__(self, thumbnails: Manifest) -> None:
+        self._paths = thumbnails.paths(".parquet")
+        self._shards = ArrayShards(thumbnails, ".ids.npy")
+        self._table = lru_cache(TABLES_IN_MEMORY)(self._read_table)
+
+    def take(self, numbers: Numbers) -> list[dict[str, Any]]:
+        """See `Reviewed.rows`."""
+        rows: list[dict[str, Any]] = [{} for _ in range(len(numbers))]
+        for part, where, local in self._shards.locate(numbers):
+            for place, row in zip(where.tolist(), self._table(part).take(pa.array(local)).to_pylist(), strict=True):
+                rows[place] = {"number": int(numbers[place]), **row}
+        return rows
+
+    def locate(self, number: int) -> tuple[int, dict[str, Any]]:
+        """The shard of one image, and its row; IndexError where there is none."""
+        if not 0 <= number < len(self._shards):
+            raise IndexError(number)
+        wanted = np.array([number], np.int64)
+        ((part, _, _),) = self._shards.locate(wanted)
+        return part, self.take(wanted)[0]
+
+    def _read_table(self, part: int) -> pa.Table:
+        return read_usable(self._paths[part], ROW)
+
+
+class Pictures:
+    """Encoded pictures by number: of the source where it is at hand, and what was read last in memory."""
+
+    def __init__(self, thumbnails: Manifest, rows: Rows, source: Source | None) -> None:
+        self._small = ArrayShards(thumbnails, ".thumbnails.npy")
+        self._rows, self._source = rows, source
+        self._splits: Sequence[Split] = align_splits(source, thumbnails) if source else ()
+        self._cached: OrderedDict[int, Picture] = OrderedDict()
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def has_source(self) -> bool:
+        """Whether there is one."""
+        return self._source is not None
+
+    def thumbnail(self, number: int) -> Picture:
+        """See `Reviewed.thumbnail`."""
+        if not 0 <= number < len(self._small):
+            raise IndexError(number)
+        (thumbnail,) = self._small.take(np.array([number], np.int64))
+        return Picture(encode_preview(thumbnail, max(thumbnail.shape)), "image/jpeg", True)
+
+    def read(self, number: int) -> Picture:
+        """See `Reviewed.picture`."""
+        with self._lock:
+            if number in self._cached:
+                self._cached.move_to_end(number)
+                return self._cached[number]
+        picture = self._read(number)
+        if not picture.is_thumbnail:
+            with self._lock:
+                if number not in self._cached:
+                    self._cached[number] = picture
+                    self._cached_bytes += len(picture.content)
+                while self._cached_bytes > PICTURES_IN_MEMORY_BYTES and len(self._cached) > 1:
+                    _, oldest = self._cached.popitem(last=False)
+                    self._cached_bytes -= len(oldest.content)
+        return picture
+
+    def _read(self, number: int) -> Picture:
+        """What the source has under the image's key, where that is still the image that the run saw."""
+        part, row = self._rows.locate(number)
+        if self._source is not None:
+            try:
+                for record in pick_records(self._source, self._splits[part], {row["key"]}):
+                    if hashlib.sha256(record.image).hexdigest() == row["sha256"]:
+                        return Picture(record.image, f"image/{read_header(record.image).format}", False)
+            except (SourceError, IntegrityError, ImageRejected, OSError):
+                pass  # the source has gone meanwhile: the thumbnail stays
+        return self.thumbnail(number)
+
+
+def rule_name(rule: int) -> str:
+    """The rule of a row of `Reviewed.dropped`."""
+    return RULES[rule]

@@ -1,0 +1,79 @@
+"""Server: a session in; the pages that show it, as an ASGI application, out.
+
+Beside the sentence "source → thumbnails → 128-bit semantic codes → duplicate groups → clean shards → DCGAN". What pages
+have in common is here; each page's own addresses are in `dedup.review.pages`.
+"""
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse
+
+from dedup.review.guard import App, Guard
+from dedup.review.pages import judge
+from dedup.review.session import Session
+from pipelines.errors import CleanshardsError
+from pipelines.images import ImageRejected
+
+STATIC = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+
+
+def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
+    """The application that shows a session.
+
+    Args:
+        session: what is shown.
+        hosts: what requests may give as their host, with the port.
+        token: what the person who may see it was given.
+    """
+    app = FastAPI(title="cleanshards review", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/")
+    def home() -> Response:
+        return RedirectResponse("/judge", status_code=303)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        folder = files("dedup.review").joinpath("static")
+        by_name = {file.name: file for file in folder.iterdir()}
+        if name not in by_name:
+            raise HTTPException(404, f"There is no {name}.")
+        return Response(by_name[name].read_bytes(), media_type=STATIC[f".{name.rpartition('.')[2]}"])
+
+    @app.get("/pictures/{number}")
+    def picture(number: int) -> Response:
+        try:
+            found = session.reviewed.picture(number)
+        except IndexError:
+            raise HTTPException(404, f"There is no picture {number}.") from None
+        return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)
+
+    @app.get("/thumbnails/{number}")
+    def thumbnail(number: int) -> Response:
+        try:
+            found = session.reviewed.thumbnail(number)
+        except IndexError:
+            raise HTTPException(404, f"There is no picture {number}.") from None
+        return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)
+
+    app.include_router(judge.router(session))
+    app.exception_handler(CleanshardsError)(_tell(lambda error: f"{error.message}: {error.hint}"))
+    app.exception_handler(ImageRejected)(_tell(lambda error: f"This picture cannot be used: {error.reason.value}"))
+    app.exception_handler(HTTPException)(_tell_status)
+    return Guard(app, hosts, token)
+
+
+FOR_AN_HOUR = {"cache-control": "private, max-age=3600"}
+
+
+def _tell(describe: Callable[..., str]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def told(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(describe(error), status_code=400)
+
+    return told
+
+
+async def _tell_status(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(str(error.detail), status_code=error.status_code)
