@@ -3,6 +3,7 @@
 import dedup.against
 import dedup.audit
 import dedup.query
+import dedup.review.__main__
 import dedup.run
 import facescrape.run
 import pipelines.run
@@ -22,6 +23,7 @@ app.command("dedup")(dedup.run.main)
 app.command("against")(dedup.against.main)
 app.command("query")(dedup.query.main)
 app.command("audit")(dedup.audit.main)
+app.command("review")(dedup.review.__main__.main)
 app.command("train", help=train.run.HELP)(train.run.main)
 app.command("sample")(train.sample.main)
 app.command("evaluate")(train.evaluate.main)

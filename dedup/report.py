@@ -141,7 +141,7 @@ def render_page(report: Mapping[str, Any], finished: Finished) -> str:
     return page.render_page(
         "dedup",
         "report.html.jinja",
-        report={"truth": None, "calibration": None, **report},
+        report={"truth": None, "calibration": None, "review": None, **report},
         histogram=draw_histogram(duplicates["distance"].to_numpy()),
         pairs=list(shown["pair"].values()),
         splits=list(shown["split"].values()),

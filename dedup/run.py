@@ -28,7 +28,7 @@ from pipelines.cli import (
 )
 from pipelines.errors import ConfigError
 from pipelines.executors import choose_executor
-from pipelines.registry import DEFAULT_FOLDER, locate_sources
+from pipelines.registry import DEFAULT_FOLDER, load_registry, locate_sources
 from pipelines.sources import SeveralSources
 from pipelines.stage import dataset_lock
 from pipelines.store import Folder
@@ -58,6 +58,12 @@ def main(
     radius: Annotated[
         int | None, typer.Option(help="Bits in which the codes of a pair may differ.", show_default="by the set's size")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Score that a pair must have on the thumbnails: the odds, as a natural logarithm.", show_default="1"
+        ),
+    ] = None,
     keep: Annotated[str, typer.Option(help="Which of a group is kept: largest, first or sharpest.")] = "largest",
     prefer: Annotated[
         str | None, typer.Option(help="Source (its NAME or URI) whose images are kept before those of others.")
@@ -76,6 +82,10 @@ def main(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the encoder's fit.", show_default="the profile's")
     ] = None,
+    apply_review: Annotated[
+        bool,
+        typer.Option("--apply-review", help="Honour what people said in python -m dedup.review, now and from now on."),
+    ] = False,
     truth: Annotated[Path | None, typer.Option(help="CSV of known near-duplicates, for recall in the report.")] = None,
     executor: Engine = "local",
     ray_address: RayAddress = None,
@@ -98,6 +108,7 @@ def main(
       duplicates.parquet  each dropped image, and the one kept for it
       rejected.parquet    each image that cannot be used, and why
       report/index.html   the accounts, with pictures; also report.json
+      card.md             the same for whoever is given the set
 
     Nothing is ever written to the source. A run that was stopped or killed
     goes on where it was when the same command is given again; a changed
@@ -115,10 +126,14 @@ def main(
     progress = set_up_output(verbose=verbose, quiet=quiet)
     # torch takes seconds to import: not for --help, and not in every worker, which imports this file too.
     from dedup.calibration.stages import Calibration
+    from dedup.card import add_provenance, write_card
+    from dedup.decisions import Decisions
     from dedup.keepers import Keeping
     from dedup.pipeline import Deduplication, publish
     from dedup.profiles import choose_profile
     from dedup.report import make_report, write_report
+    from dedup.review.judgements import decide
+    from dedup.review.summary import FOLDER as REVIEW
     from dedup.stages import choose_origin
 
     root = data_root / dataset
@@ -127,14 +142,17 @@ def main(
     records = locate_sources(dataset, source or (), data_root)
     records.digest()  # a source that cannot be read is said before anything is made
     known = read_truth(truth) if truth else None
+    chosen = choose_profile(profile, seed=seed, radius=radius, threshold=threshold, steps=steps)
+    decisions = decide(root / REVIEW) if apply_review else Decisions.read(root / REVIEW)
     deduplication = Deduplication(
         records,
-        choose_profile(profile, seed=seed, radius=radius, steps=steps),
+        chosen,
         keeping=Keeping(keep, find_preferred(prefer, source or (), records)),
         origin=choose_origin(encoder, profile),
         device=device,
         shard_size=shard_size,
         calibration=Calibration(false_rate=false_rate) if calibrate else None,
+        decisions=decisions,
     )
     if dry_run:
         _print_plan(deduplication.plan(root), root)
@@ -143,9 +161,13 @@ def main(
     started = time.perf_counter()
     with dataset_lock(root, f"python -m dedup.run {shlex.join(sys.argv[1:])}"):
         logger.info("%s with profile %s into %s", records.name, profile, root)
+        if apply_review:
+            decisions.write(root / REVIEW)
         finished = deduplication.run(root, engine, progress)
-        report = make_report(dataset, records.name, profile, finished, root, known)
+        report = make_report(dataset, records, source or (), chosen, finished, root, known)
+        report = add_provenance(report, data_root, load_registry(), sys.argv[1:])
         write_report(report, finished, root)
+        write_card(report, root)
         publish(finished, root)
     _print_report(report, root, time.perf_counter() - started)
 
@@ -195,6 +217,11 @@ def _print_report(report: dict[str, Any], root: Folder, seconds: float) -> None:
     console.print(f"  codes by {encoder}, within {report['radius']} of 128 bits", style="dim")
     if report.get("calibration"):
         _print_calibration(report["calibration"])
+    if sum(report["decisions"].values()):
+        said = report["decisions"]
+        console.print(
+            f"  people decided {said['same']:,} pairs to be the same and {said['different']:,} to differ", style="dim"
+        )
     truth = report.get("truth")
     if truth:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

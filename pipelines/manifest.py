@@ -79,15 +79,19 @@ class Manifest:
         """Each shard alone, as `part` gives it."""
         return [replace(self, shards=(shard,)) for shard in self.shards]
 
-    def save(self) -> None:
-        """Write ``manifest.json`` into the stage's folder, atomically."""
+    def encode(self) -> bytes:
+        """What ``manifest.json`` holds."""
         content = {
             "stage": self.stage,
             "fingerprint": self.fingerprint,
             "lineage": dict(self.lineage),
             "shards": [asdict(shard) for shard in self.shards],
         }
-        self.folder.write(MANIFEST_NAME, json.dumps(content, indent=1).encode())
+        return json.dumps(content, indent=1).encode()
+
+    def save(self) -> None:
+        """Write ``manifest.json`` into the stage's folder, atomically."""
+        self.folder.write(MANIFEST_NAME, self.encode())
 
     @classmethod
     def load(cls, folder: Folder | Path) -> Self:

@@ -16,8 +16,8 @@ BASE = "page.html.jinja"
 def render_page(package: str, template: str, **values: object) -> str:
     """Render a template that lies in ``package``, with those it includes, and extends ``page.html.jinja``.
 
-    Values are escaped. Beside them a template has the filter ``thousands`` (1234 → 1,234) and the function ``share``
-    (part, whole → 12.3%).
+    Values are escaped. Beside them a template has the filter ``thousands`` (1234 → 1,234) and the functions ``share``
+    (part, whole → 12.3%) and ``percent`` (0.0123 → 1.23%).
     """
     return _template(package, template).render(values)
 
@@ -37,8 +37,14 @@ def _template(package: str, template: str) -> jinja2.Template:
     )
     environment.filters["thousands"] = "{:,}".format
     environment.globals["share"] = _share
+    environment.globals["percent"] = _percent
     return environment.get_template(template)
 
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole if whole else 0:.1%}"
+
+
+def _percent(share: float) -> str:
+    """A share as a percentage, with as many digits as tell something of a small one."""
+    return f"{share:.{1 if not share or share >= 0.09995 else 2 if share >= 0.00095 else 3}%}"

@@ -1,4 +1,4 @@
-"""Command: ``python -m pipelines.run list | download | verify``. A data set's name in; its source on disk out.
+"""Command: ``python -m pipelines.run list | download | verify | publish``. A name in; a data set's source on disk out.
 
 Where the sentence "source → thumbnails → 128-bit semantic codes → duplicate groups → clean shards → DCGAN" begins:
 see which data sets have a name and what of them is on disk, fetch one, and check what is finished.
@@ -40,6 +40,7 @@ from pipelines.download import Report
 from pipelines.errors import ConfigError, IntegrityError, SourceError
 from pipelines.lsun import download_lmdb, plan_download
 from pipelines.manifest import MANIFEST_NAME, Manifest
+from pipelines.publish.cli import publish
 from pipelines.registry import (
     DEFAULT_DATA_ROOT,
     DEFAULT_FOLDER,
@@ -172,6 +173,9 @@ def verify(
             f"{differing} {'file differs' if differing == 1 else 'files differ'} in {folder}",
             hint="remove what differs: the command that made it makes what is missing",
         )
+
+
+app.command()(publish)
 
 
 def find_differences(stage_folder: Folder) -> Iterator[str]:

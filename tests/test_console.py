@@ -11,7 +11,7 @@ def test_console_script_offers_every_command() -> None:
     commands = get_command(cleanshards.app).commands  # type: ignore[attr-defined]
     assert set(commands) == {
         *("list", "download", "verify", "faces", "faces-demo", "faces-report", "forget", "dedup", "against", "query"),
-        *("audit", "train", "sample", "evaluate", "export"),
+        *("audit", "train", "sample", "evaluate", "export", "publish", "review"),
     }
 
 

@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ import typer
 from pipelines.cli import Debug, Quiet, SharedDataRoot, console, new_app, run_app, set_up_output
 from pipelines.errors import ConfigError
 from pipelines.registry import DEFAULT_FOLDER
-from pipelines.store import local_path
+from pipelines.store import Folder, local_path
 
 LOOPBACK = "127.0.0.1"
 
@@ -79,7 +80,6 @@ def main(
         raise ConfigError(
             f"the review needs {error.name}, which is not installed", hint="pip install 'cleanshards[review]'"
         ) from error
-    from dedup.review.binding import bind_review
     from dedup.review.judgements import merge as merge_judgements
     from dedup.review.reviewed import Reviewed
     from dedup.review.session import Session
@@ -92,7 +92,7 @@ def main(
             name, path = _split_name(text)
             added = merge_judgements(local_path(root / FOLDER), path, name)
             console.print(f"{added:,} new judgements from {path}", soft_wrap=True)
-        bind_review(root)
+        _bind(root)
         return
     session = Session(reviewed, reviewer, seed=seed, timed=timed)
     listener = _listen(host, port)
@@ -109,17 +109,28 @@ def main(
     if opens:
         webbrowser.open(url)
     config = uvicorn.Config(create_app(session, hosts, token), log_level="warning", server_header=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # which is how a review ends
+        uvicorn.Server(config).run(sockets=[listener])
+    _bind(root)
+
+
+def _bind(root: Folder) -> None:
+    """Take what was said into the report; its parts import torch, which no page waits for."""
+    from dedup.review.binding import bind_review
+
     bind_review(root)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port))
+        listener = socket.create_server((host, port))
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port} ({error.strerror})", hint="give another --port, or 0 for one that is free"
         ) from error
+    # Its connections inherit it. Without, an answer's second packet waits 40 ms until the browser has seen the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _split_name(text: str) -> tuple[str | None, Path]:

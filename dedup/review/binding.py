@@ -8,6 +8,7 @@ import json
 import logging
 from typing import Any
 
+from dedup.card import write_card
 from dedup.report import write_report
 from dedup.review.summary import summarise
 from pipelines.errors import DatasetLocked
@@ -27,6 +28,8 @@ def bind_review(root: Folder) -> None:
             if review == report.get("review"):
                 return
             finished = {stage: Manifest.load(root / stage) for stage in report["stages"]}
-            write_report({**report, "review": review}, finished, root)
+            report["review"] = review
+            write_report(report, finished, root)
+            write_card(report, root)
     except DatasetLocked:
         logger.warning("a run is at work on %s: it will take the judgements into its report", root)

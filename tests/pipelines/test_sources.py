@@ -21,7 +21,7 @@ from pipelines.executors import LocalExecutor
 from pipelines.manifest import Manifest
 from pipelines.record import Record
 from pipelines.shards import ShardWriter
-from pipelines.sources import Source, open_source
+from pipelines.sources import Member, SeveralSources, Source, open_source, pick_records
 from pipelines.stage import Task, run_stage
 
 COUNT = 23
@@ -131,6 +131,17 @@ def test_order_is_fixed_and_splits_cross_process_borders(sources: dict[str, str]
     assert [record for split in splits for record in source.read(split)] == read_all(open_source(sources[kind]), 5)
 
 
+@SOURCES
+@pytest.mark.parametrize("label", ["", "mine"])
+def test_records_are_picked_by_their_keys(sources: dict[str, str], kind: str, label: str) -> None:
+    source = SeveralSources((Member(open_source(sources[kind]), label),))
+    for split in source.splits(2):
+        records = {record.key: record for record in source.read(split)}
+        for wanted in (set(list(records)[-1:]), set(records), {"no such key", "mine/none"}):
+            picked = list(pick_records(source, split, wanted))
+            assert {record.key: record for record in picked} == {key: records[key] for key in wanted & set(records)}
+
+
 @pytest.mark.parametrize("kind", ["lmdb", "folder", "parquet", "imagenet tree"])
 def test_splits_have_about_the_size_asked_for(sources: dict[str, str], kind: str) -> None:
     sizes = [split.records for split in open_source(sources[kind]).splits(4)]
@@ -229,7 +240,10 @@ def test_lmdb_with_a_map_larger_than_memory_and_as_a_single_file(tmp_path: Path)
 
 def test_lmdb_keys_that_are_no_text_stay_unique(tmp_path: Path) -> None:
     keys = [b"plain", b"\xff", b"0xff", b"\x00\x01", "schön".encode(), b"a/b c"]
-    records = read_all(open_source(f"lmdb:{write_lmdb(tmp_path / 'l', {key: key for key in keys})}"), 2)
+    source = open_source(f"lmdb:{write_lmdb(tmp_path / 'l', {key: key for key in keys})}")
+    records = read_all(source, 2)
+    for record in records:
+        assert list(pick_records(source, source.splits(2)[0], {record.key})) == [record]
     assert {record.image for record in records} == set(keys)
     assert len({record.key for record in records}) == len(keys)
     assert {record.key for record in records} >= {"plain", "a/b c"}

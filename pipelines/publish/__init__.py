@@ -1,0 +1,1 @@
+"""What a finished data set is handed on as: see `pipelines.publish.publication`."""
