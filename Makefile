@@ -9,7 +9,7 @@ endif
 RUN := $(BIN)/python
 DATA := $(or $(CLEANSHARDS_DATA),data)
 
-.PHONY: help setup demo faces faces-demo dedup train evidence evidence-demo test check format coverage bench lock clean
+.PHONY: help setup demo faces faces-demo dedup train evidence evidence-demo docs test check format coverage bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -76,6 +76,10 @@ evidence-demo: .venv/.ready  ## the paper's experiments on rendered rooms and fa
 	$(RUN) -m train.search --dataset portraits --hold-out 0.3 --side 32 --labels 400 --trials 4 --width 8 --epochs 16
 	$(RUN) -m train.evidence $(DATA)/demo $(PORTRAITS) --out $(DATA)/evidence.md
 
+docs: .venv/.ready  ## build the documentation: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo site/index.html
+
 test: .venv/.ready  ## run the tests
 	$(RUN) -m pytest --quiet --numprocesses 2 --dist loadfile
 
@@ -107,4 +111,4 @@ lock: .venv/.ready  ## resolve requirements.lock anew, for every platform
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:  ## remove .venv and caches; data stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build site *.egg-info

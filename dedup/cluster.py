@@ -46,7 +46,8 @@ def group_pairs(a: Indices, b: Indices, score: Scores, rank: Indices, verify: Ve
     """Group images that verified pairs link.
 
     Args:
-        a, b: int64 (P,): the pairs' images, indices below N.
+        a: int64 (P,): an image of each pair, as an index below N.
+        b: int64 (P,): the other one.
         score: float32 (P,): how sure each pair is.
         rank: int64 (N,): the total order of keepers; of several images the one of lowest rank is kept. No ties.
         verify: decides pairs (image, keeper), arrays of equal length, that are not among the given ones.

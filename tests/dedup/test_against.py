@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
+from axe import assert_presentable, open_browser
 from dedup_set import REPOSITORY, picture
 from helpers import encode
 from PIL import Image, ImageEnhance
@@ -151,6 +152,11 @@ def test_the_page_shows_each_pair_from_the_sources_bytes(compared: Path) -> None
     assert page.count('<div class="pair">') == 5
     assert page.index("same.png") < page.index("recompressed.jpg")
     assert 'class="thumb"' not in page
+
+
+def test_the_page_is_presentable(compared: Path) -> None:
+    with open_browser() as browser:
+        assert_presentable(browser, result_of(compared) / "report" / "index.html")
 
 
 def test_a_second_run_does_nothing_and_changes_nothing(compared: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from axe import assert_presentable, open_browser
 from dedup_set import picture
 from helpers import encode
 from hypothesis import given
@@ -106,6 +107,11 @@ def test_the_page_marks_the_copies_and_shows_them_first(folder: Path) -> None:
     assert page.rindex('<figure class="copy">') < page.index('<figure class="sample">')
     assert page.count("<svg") == 2
     assert 'class="thumb"' not in page
+
+
+def test_the_page_is_presentable(folder: Path) -> None:
+    with open_browser() as browser:
+        assert_presentable(browser, folder / "data" / "set" / "audit" / "samples" / "report" / "index.html")
 
 
 def test_a_second_audit_does_nothing(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from axe import assert_presentable, open_browser
 from dedup_set import PICTURES, PlantedSet, finish, outputs_below, picture, run, start
 
 from pipelines.images import decode
@@ -192,20 +193,34 @@ def test_paper_profile_drops_equal_codes_alone(planted: PlantedSet, tmp_path: Pa
     assert report["truth"]["by_kind"]["exact"]["found"] == 5  # type: ignore[index]
 
 
-def test_calibration_measures_on_the_users_own_images(copied_run: Path, planted: PlantedSet) -> None:
-    result = run(copied_run.parent, planted.lmdb, "--calibrate", "--false-rate", "0.05")
+@pytest.fixture(scope="module")
+def calibrated_run(clean_run: Path, planted: PlantedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The data set's folder after a run with ``--calibrate``, and what that said."""
+    folder = tmp_path_factory.mktemp("calibrated") / "set"
+    shutil.copytree(clean_run, folder)
+    result = run(folder.parent, planted.lmdb, "--calibrate", "--false-rate", "0.05")
     assert result.returncode == 0, result.stderr
-    report = report_of(copied_run)
+    return folder, result.stdout
+
+
+def test_calibration_measures_on_the_users_own_images(calibrated_run: tuple[Path, str]) -> None:
+    folder, said = calibrated_run
+    report = report_of(folder)
     calibration = report["calibration"]
     assert isinstance(calibration, dict)
     assert calibration["false_rate"] == 0.05
     assert calibration["radius"] == report["radius"]
     assert calibration["sample"] == PICTURES + 20  # all that have a code: the set is smaller than a sample
     assert calibration["planted"] == 13 * calibration["sample"]
-    assert f"calibration: {calibration['recall']:.1%} of {calibration['planted']:,} planted" in result.stdout
-    page = (copied_run / "report" / "index.html").read_text()
+    assert f"calibration: {calibration['recall']:.1%} of {calibration['planted']:,} planted" in said
+    page = (folder / "report" / "index.html").read_text()
     assert "Measured on this data" in page
     assert "crop10" in page
+
+
+def test_the_page_of_a_calibration_is_presentable(calibrated_run: tuple[Path, str]) -> None:
+    with open_browser() as browser:
+        assert_presentable(browser, calibrated_run[0] / "report" / "index.html")
 
 
 def test_dry_run_makes_nothing(planted: PlantedSet, tmp_path: Path) -> None:

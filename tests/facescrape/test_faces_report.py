@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from axe import assert_presentable, open_browser
 from helpers import encode, smooth_picture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -461,19 +461,13 @@ def test_links_of_the_web_are_links(url: str) -> None:
 
 
 def test_a_browser_shows_the_pages_and_runs_nothing(tmp_path: Path) -> None:
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs a Chromium: apt-get install chromium")
     hostile = {"title": HOSTILE, "author": HOSTILE, "licence": HOSTILE, "licence_url": "javascript:alert(3)"}
     results = [Result("Eve", "https://e.example/9.jpg", picture=photo(9), boxes=[(9, 9, 99, None)], more=hostile)]
     root = write_collection(tmp_path / "raw", ["Eve"], [results])
     pages_of(root)
     asked: list[str] = []
     said: list[str] = []
-    with driver.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=flags)
+    with open_browser() as browser:
         for path in (root / "report").iterdir():
             page = browser.new_page(viewport={"width": 380, "height": 800})
             page.on("request", lambda request: asked.append(request.url))
@@ -482,6 +476,14 @@ def test_a_browser_shows_the_pages_and_runs_nothing(tmp_path: Path) -> None:
             page.goto(path.as_uri())
             assert min(page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")) > 0
             assert page.evaluate("document.documentElement.scrollWidth") <= 380
-        browser.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []
+
+
+def test_pages_are_presentable(tmp_path: Path) -> None:
+    root = small_collection(tmp_path / "faces" / "raw")
+    deduplicate(tmp_path / "faces", read=4, dropped=[])
+    pages_of(root)
+    with open_browser() as browser:
+        for path in (root / "report").iterdir():
+            assert_presentable(browser, path)

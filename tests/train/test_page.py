@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from axe import assert_presentable, open_browser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -331,6 +332,16 @@ def test_memorisation_stands_beside_the_nearest_training_images(write_run: Calla
     assert "Some of it is memory" in page.text
     assert "30 of 1,000 samples, 3.00% (95% interval: 2.00% to 4.30%)" in page.text
     assert any("nearest" in alt for alt in page.attributes("img", "alt"))
+
+
+def test_the_page_is_presentable(write_run: Callable[..., Path]) -> None:
+    rows = [make_row(PER_EPOCH * epoch) for epoch in range(1, 9)]
+    rows[3]["signs"] = ["D is certain of every image"]
+    rows += [make_evaluation(PER_EPOCH * epoch, 9.0 - epoch) for epoch in range(1, 9)]
+    folder = write_run(sorted(rows, key=lambda row: row["images"]), grids=8)
+    cv2.imwrite(str(folder / "nearest.png"), noise(64, 0))
+    with open_browser() as browser:
+        assert_presentable(browser, write_page(folder))
 
 
 def test_names_from_anywhere_are_only_text(write_run: Callable[..., Path]) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from axe import assert_presentable, open_browser
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -266,14 +267,26 @@ def test_a_run_leaves_a_page_pictures_and_figures(
         assert read(tmp_path / "a")["final"] != read(tmp_path / "b")["final"]
 
 
-def test_fits_are_drawn_and_told(tmp_path: Path) -> None:
-    write_report(run_experiment(replace(SMALL, steps=5)), tmp_path)
-    before, after = read(tmp_path)["fits"]
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short game whose first and last G a new D is fitted to."""
+    folder = tmp_path_factory.mktemp("fitted")
+    write_report(run_experiment(replace(SMALL, steps=5)), folder)
+    return folder
+
+
+def test_the_page_is_presentable(fitted: Path) -> None:
+    with open_browser() as browser:
+        assert_presentable(browser, fitted / "theory.html")
+
+
+def test_fits_are_drawn_and_told(fitted: Path, tmp_path: Path) -> None:
+    before, after = read(fitted)["fits"]
     assert (before["generator_steps"], after["generator_steps"]) == (0, 5)
     assert before["discriminator_from_optimum"]["mean"] < 0.05
     assert before["value_at_optimum"] == pytest.approx(before["minus_log_4_plus_2_jensen_shannon"])
-    assert find_shape(tmp_path / "fits.png") == (258, 640, 3)
-    assert (tmp_path / "theory.html").read_text().count("data:image/") == 3
+    assert find_shape(fitted / "fits.png") == (258, 640, 3)
+    assert (fitted / "theory.html").read_text().count("data:image/") == 3
     write_report(run_experiment(replace(SMALL, steps=2), fits=False), tmp_path)
     assert not (tmp_path / "fits.png").exists()
 
