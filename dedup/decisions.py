@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipelines.errors import IntegrityError
 from pipelines.manifest import digest_of
@@ -116,6 +114,10 @@ class Links:
         """
         if not len(self):
             return a, b, score
+        # Here, for the pages of a review read decisions too, and open sooner without graphs.
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
         _, label = connected_components(coo_array((np.ones(len(self.same[0])), self.same), (self.count,) * 2), False)
         decided = np.unique(self.same)
         mates: dict[int, list[int]] = {}

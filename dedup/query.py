@@ -22,7 +22,7 @@ from pipelines.registry import DEFAULT_FOLDER
 from pipelines.sources import open_source
 
 if TYPE_CHECKING:
-    from dedup.comparison.index import Match
+    from dedup.comparison.match import Match
 
 STANDARD_INPUT = "-"
 
@@ -73,11 +73,16 @@ def main(
         except ImageRejected as error:
             matches, rejected = [], error.reason.value
         if as_json:
-            answers.append({"image": name, "matches": [asdict(match) for match in matches], "rejected": rejected})
+            answers.append({"image": name, "matches": [_row(match) for match in matches], "rejected": rejected})
         else:
             _print_matches(name, matches, rejected)
     if as_json:
         sys.stdout.write(json.dumps(answers, indent=1) + "\n")
+
+
+def _row(match: "Match") -> dict[str, Any]:
+    """A match as JSON has it: by its key, for numbers are of one run."""
+    return {name: value for name, value in asdict(match).items() if name != "number"}
 
 
 def _read_images(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from dedup.comparison.crossing import CrossStage, MatchStage, SameBytesStage
-from dedup.comparison.encoded import Encoded, is_mirrored, threaded
+from dedup.comparison.encoded import is_mirrored, threaded
 from dedup.comparison.exhibits import align_splits
+from dedup.finished import Encoded
 from dedup.images import ArrayShards, read_usable, read_usable_records
 from dedup.profiles import Matching
 from dedup.stages.searching import SearchStage

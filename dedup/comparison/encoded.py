@@ -7,12 +7,10 @@ groups → clean shards → DCGAN", for whatever compares one data set with anot
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from dedup.comparison.exhibits import align_splits
 from dedup.encoder import load_encoder
-from dedup.images import Images
+from dedup.finished import ENCODER, Encoded, load_encoded
 from dedup.pipeline import Deduplication
 from dedup.profiles import Profile
 from dedup.stages.encoding import CodeStage, EncoderStage
@@ -24,45 +22,7 @@ from pipelines.progress import Progress
 from pipelines.registry import locate_sources
 from pipelines.sources import Source
 from pipelines.stage import run_stage
-from pipelines.store import Folder, open_root
-
-ENCODER = "encoder.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The manifests of a data set whose codes are there; codes are of that encoder and those thumbnails."""
-
-    thumbnails: Manifest
-    encoder: Manifest
-    codes: Manifest
-
-    @property
-    def encoder_sha256(self) -> str:
-        """SHA-256 (hex) of the encoder's file."""
-        return next(file.sha256 for shard in self.encoder.shards for file in shard.files if file.name == ENCODER)
-
-    def images(self) -> Images:
-        """All usable images, by number."""
-        return Images(self.thumbnails, self.codes)
-
-
-def load_encoded(root: Folder | Path) -> Encoded:
-    """What a finished run left in a data set's folder; nothing is read from its source.
-
-    Raises:
-        SourceError: thumbnails, encoder or codes are missing, or of different runs; the hint says what makes them.
-        IntegrityError: a manifest is damaged.
-    """
-    folder = open_root(root)
-    hint = f"run: python -m dedup.run {folder.name} (with the --source and --data-root of this data set)"
-    try:
-        thumbnails, encoder, codes = (Manifest.load(folder / stage) for stage in ("thumbnails", "encoder", "codes"))
-    except FileNotFoundError:
-        raise SourceError(f"{folder} holds no finished codes", hint=hint) from None
-    if codes.lineage != {**codes.lineage, "thumbnails": thumbnails.digest, "encoder": encoder.digest}:
-        raise SourceError(f"the codes in {folder} are of other thumbnails or of another encoder", hint=hint)
-    return Encoded(thumbnails, encoder, codes)
+from pipelines.store import Folder
 
 
 def make_thumbnails(

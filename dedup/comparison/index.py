@@ -6,16 +6,17 @@ lie, and what keys belong to them is read from the tables of the few shards that
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from dedup.codes import flat_mask
-from dedup.comparison.encoded import load_encoded
+from dedup.comparison.match import Match
 from dedup.comparison.neighbours import NEAREST, Thumbnails, find_neighbours
 from dedup.encoder import Encoder, load_encoder
+from dedup.finished import load_encoded
 from dedup.images import Images, find_bytes
 from dedup.verification.verify import THRESHOLD
 from pipelines.images import make_thumbnail
@@ -23,27 +24,6 @@ from pipelines.store import Folder
 
 # A picture whose nearest are all its near-duplicates has more of them; so many are looked at in the end.
 MOST = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """An image of a data set that resembles a picture.
-
-    Attributes:
-        key: the image's key in its source.
-        distance: bits of 128 between the two codes, in the nearer orientation.
-        mirrored: whether that is the mirrored one.
-        score: of verification (see `dedup.verification.verify.score_pairs`); None for equal bytes, which need none.
-        same_bytes: whether the two have equal bytes.
-        verified: whether it is a near-duplicate, and not just near.
-    """
-
-    key: str
-    distance: int
-    mirrored: bool
-    score: float | None
-    same_bytes: bool
-    verified: bool
 
 
 class Index:
@@ -80,7 +60,7 @@ class Index:
         """
         _, thumbnail = make_thumbnail(image)
         equal = find_bytes(self._images, [hashlib.sha256(image).hexdigest()]).tolist()
-        found = {number: Match("", 0, False, None, True, True) for number in equal}
+        found = {number: Match(number, "", 0, False, None, True, True) for number in equal}
         if not flat_mask(thumbnail[None])[0]:
             found = self._near(thumbnail[None], at_least) | found
         keys = self._images.keys(np.array(list(found), np.int64))
@@ -102,6 +82,6 @@ class Index:
         shown &= verified | (np.cumsum(shown) <= at_least)
         columns = (column[0, shown].tolist() for column in (found.numbers, found.distance, found.mirrored, found.score))
         return {
-            number: Match("", distance, flipped, score, False, score >= THRESHOLD)
+            number: Match(number, "", distance, flipped, score, False, score >= THRESHOLD)
             for number, distance, flipped, score in zip(*columns, strict=True)
         }

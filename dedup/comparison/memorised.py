@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dedup.comparison.encoded import Encoded, is_mirrored, threaded
+from dedup.comparison.encoded import is_mirrored, threaded
 from dedup.comparison.neighbours import NEAREST, find_neighbours
+from dedup.finished import Encoded
 from dedup.images import Images, Numbers
 from dedup.stages.encoding import CodeStage
 from dedup.thumbnails import ThumbnailStage

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.decisions import pair_of
+from dedup.grouped import RULES
 from dedup.images import Numbers
 from dedup.review.reviewed import Reviewed
 from dedup.review.sample import (
@@ -24,7 +25,6 @@ from dedup.review.sample import (
     band_scores,
     draw,
 )
-from dedup.stages.grouping import RULES
 from pipelines.store import Folder
 
 CERTAIN = ("same_bytes", "reviewed")  # rules of pairs that nobody needs to judge
@@ -109,11 +109,11 @@ def _sample(
     *,
     certain: int,
 ) -> Sample:
-    rows = reviewed.rows(pairs.reshape(-1))
+    sha256 = reviewed.images.rows(pairs.reshape(-1), ["sha256"])["sha256"].to_pylist()
     swaps = np.random.default_rng([seed, 1]).random(len(pairs)) < 0.5
     drawn = tuple(
         Drawn(
-            pair=pair_of(rows[2 * place]["sha256"], rows[2 * place + 1]["sha256"]),
+            pair=pair_of(sha256[2 * place], sha256[2 * place + 1]),
             numbers=(int(pairs[place, 0]), int(pairs[place, 1])),
             stratum=int(strata[place]),
             score=None if np.isnan(scores[place]) else round(float(scores[place]), 4),

@@ -7,7 +7,7 @@ duplicate groups → clean shards → DCGAN": how far its groups can be trusted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 CONFIDENCE = 0.95
 
@@ -17,12 +17,12 @@ class Counts:
     """What was judged of one stratum.
 
     Attributes:
-        size: pairs that it holds.
+        size: pairs that it holds; a fraction where that is itself an estimate.
         judged: of these drawn at random and decided; pairs of which people were unsure are left out.
         hits: of these judged to be what is counted.
     """
 
-    size: int
+    size: float
     judged: int
     hits: int
 
@@ -44,8 +44,8 @@ def exact_share(hits: float, judged: float) -> Share:
     if not judged:
         return Share(0.0, 0.0, 1.0)
     tail = (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(tail, hits, judged - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, judged - hits)) if hits < judged else 1.0
+    low = float(betaincinv(hits, judged - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, judged - hits, 1 - tail)) if hits < judged else 1.0
     return Share(hits / judged, low, high)
 
 

@@ -9,19 +9,17 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from dedup.comparison.encoded import load_encoded
 from dedup.comparison.exhibits import align_splits
-from dedup.images import ArrayShards, Numbers, read_usable
-from dedup.stages.grouping import RULES
+from dedup.finished import load_encoded
+from dedup.images import Images, Numbers, read_usable
 from pipelines.errors import CleanshardsError, IntegrityError, SourceError
 from pipelines.headers import ImageRejected, read_header
 from pipelines.images import encode_preview
@@ -31,8 +29,8 @@ from pipelines.sources import Source, Split, pick_records
 from pipelines.store import Folder
 
 PICTURES_IN_MEMORY_BYTES = 96 << 20
-TABLES_IN_MEMORY = 24
-ROW = ("key", "source", "format", "width", "height", "size_bytes", "sha256")
+KEYS_IN_MEMORY = 50_000
+ROW = ("key", "source", "width", "height", "size_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Reviewed:
         report: the content of its ``report.json``.
         images: all usable images, by number.
         found: the stages' manifests.
-        dropped: dropped images, dtype `dedup.stages.grouping.DROPPED`, by the one that is kept for them.
+        dropped: dropped images, dtype `dedup.grouped.DROPPED`, by the one that is kept for them.
         summary: of the groups; its "population" names what was found.
     """
 
@@ -83,8 +81,8 @@ class Reviewed:
         self.root, self.images = root, encoded.images()
         self.found = Found(encoded.thumbnails, groups, pairs)
         self.summary: dict[str, Any] = json.loads(groups.path("summary.json").read_bytes())
-        self._rows = Rows(encoded.thumbnails)
-        self._pictures = Pictures(encoded.thumbnails, self._rows, source)
+        self._keys = Keys(encoded.thumbnails, self.images)
+        self._pictures = Pictures(encoded.thumbnails, self.images, self._keys, source)
 
     @classmethod
     def open(cls, root: Folder, uris: Sequence[str], data_root: Folder) -> Self:
@@ -108,7 +106,8 @@ class Reviewed:
             if uris:
                 raise
             return opened
-        return cls(root, source)
+        opened._pictures = Pictures(opened.found.thumbnails, opened.images, opened._keys, source)
+        return opened
 
     @property
     def has_source(self) -> bool:
@@ -122,7 +121,9 @@ class Reviewed:
 
     def rows(self, numbers: Numbers) -> list[dict[str, Any]]:
         """Rows of images (columns `ROW`, and "number"), in the order of their numbers."""
-        return self._rows.take(numbers)
+        rows = self.images.rows(numbers, ROW).to_pylist()
+        self._keys.remember(numbers, (row["key"] for row in rows))
+        return [{"number": number, **row} for number, row in zip(numbers.tolist(), rows, strict=True)]
 
     def near_misses(self) -> npt.NDArray[Any]:
         """Pairs that were compared closely and fell short of the threshold, dtype `dedup.matching.pairs.PAIR`."""
@@ -141,40 +142,36 @@ class Reviewed:
         return self._pictures.thumbnail(number)
 
 
-class Rows:
-    """Rows of usable images by number, a few shards' at a time in memory."""
+class Keys:
+    """Keys of usable images by number: pages say them, and pictures are then read by them."""
 
-    def __init__(self, thumbnails: Manifest) -> None:
-        self._paths = thumbnails.paths(".parquet")
-        self._shards = ArrayShards(thumbnails, ".ids.npy")
-        self._table = lru_cache(TABLES_IN_MEMORY)(self._read_table)
+    def __init__(self, thumbnails: Manifest, images: Images) -> None:
+        self._paths, self._images = thumbnails.paths(".parquet"), images
+        self._known: OrderedDict[int, str] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def take(self, numbers: Numbers) -> list[dict[str, Any]]:
-        """See `Reviewed.rows`."""
-        rows: list[dict[str, Any]] = [{} for _ in range(len(numbers))]
-        for part, where, local in self._shards.locate(numbers):
-            for place, row in zip(where.tolist(), self._table(part).take(pa.array(local)).to_pylist(), strict=True):
-                rows[place] = {"number": int(numbers[place]), **row}
-        return rows
+    def remember(self, numbers: Numbers, keys: Iterable[str]) -> None:
+        """Keep keys in memory, for their pictures are asked for next."""
+        with self._lock:
+            self._known.update(zip(numbers.tolist(), keys, strict=True))
+            while len(self._known) > KEYS_IN_MEMORY:
+                self._known.popitem(last=False)
 
-    def locate(self, number: int) -> tuple[int, dict[str, Any]]:
-        """The shard of one image, and its row; IndexError where there is none."""
-        if not 0 <= number < len(self._shards):
+    def locate(self, number: int) -> tuple[int, str]:
+        """The shard of one image, and its key; IndexError where there is none."""
+        if not 0 <= number < len(self._images):
             raise IndexError(number)
-        wanted = np.array([number], np.int64)
-        ((part, _, _),) = self._shards.locate(wanted)
-        return part, self.take(wanted)[0]
-
-    def _read_table(self, part: int) -> pa.Table:
-        return read_usable(self._paths[part], ROW)
+        ((part, _, place),) = self._images.ids.locate(np.array([number], np.int64))
+        with self._lock:
+            known = self._known.get(number)
+        return part, known if known is not None else read_usable(self._paths[part], ["key"])["key"][place[0]].as_py()
 
 
 class Pictures:
     """Encoded pictures by number: of the source where it is at hand, and what was read last in memory."""
 
-    def __init__(self, thumbnails: Manifest, rows: Rows, source: Source | None) -> None:
-        self._small = ArrayShards(thumbnails, ".thumbnails.npy")
-        self._rows, self._source = rows, source
+    def __init__(self, thumbnails: Manifest, images: Images, keys: Keys, source: Source | None) -> None:
+        self._images, self._keys, self._source = images, keys, source
         self._splits: Sequence[Split] = align_splits(source, thumbnails) if source else ()
         self._cached: OrderedDict[int, Picture] = OrderedDict()
         self._cached_bytes = 0
@@ -187,9 +184,10 @@ class Pictures:
 
     def thumbnail(self, number: int) -> Picture:
         """See `Reviewed.thumbnail`."""
-        if not 0 <= number < len(self._small):
+        if not 0 <= number < len(self._images):
             raise IndexError(number)
-        (thumbnail,) = self._small.take(np.array([number], np.int64))
+        ((part, _, place),) = self._images.thumbnails.locate(np.array([number], np.int64))
+        thumbnail = _read_alone(self._images.thumbnails.parts[part], int(place[0]))
         return Picture(encode_preview(thumbnail, max(thumbnail.shape)), "image/jpeg", True)
 
     def read(self, number: int) -> Picture:
@@ -211,17 +209,22 @@ class Pictures:
 
     def _read(self, number: int) -> Picture:
         """What the source has under the image's key, where that is still the image that the run saw."""
-        part, row = self._rows.locate(number)
-        if self._source is not None:
-            try:
-                for record in pick_records(self._source, self._splits[part], {row["key"]}):
-                    if hashlib.sha256(record.image).hexdigest() == row["sha256"]:
-                        return Picture(record.image, f"image/{read_header(record.image).format}", False)
-            except (SourceError, IntegrityError, ImageRejected, OSError):
-                pass  # the source has gone meanwhile: the thumbnail stays
+        if self._source is None:
+            return self.thumbnail(number)
+        part, key = self._keys.locate(number)
+        (wanted,) = self._images.ids.take(np.array([number], np.int64)).tolist()
+        try:
+            for record in pick_records(self._source, self._splits[part], {key}):
+                if int.from_bytes(hashlib.sha256(record.image).digest()[:8], "big") == wanted:
+                    return Picture(record.image, f"image/{read_header(record.image).format}", False)
+        except (SourceError, IntegrityError, ImageRejected, OSError):
+            pass  # the source has gone meanwhile: the thumbnail stays
         return self.thumbnail(number)
 
 
-def rule_name(rule: int) -> str:
-    """The rule of a row of `Reviewed.dropped`."""
-    return RULES[rule]
+def _read_alone(array: npt.NDArray[Any], place: int) -> npt.NDArray[Any]:
+    """One entry of a mapped array, read from its file: where all are looked through, no part of it stays mapped."""
+    assert isinstance(array, np.memmap) and array.filename is not None
+    with Path(array.filename).open("rb") as file:
+        file.seek(array.offset + place * array[0].nbytes)
+        return np.frombuffer(file.read(array[0].nbytes), array.dtype).reshape(array.shape[1:])

@@ -10,8 +10,10 @@ from importlib.resources import files
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
+from dedup.review.browsing import Browsing
 from dedup.review.guard import App, Guard
-from dedup.review.pages import judge
+from dedup.review.pages import explore, groups, judge, rejected, runs, search, sources, threshold
+from dedup.review.rejections import WHY
 from dedup.review.session import Session
 from pipelines.errors import CleanshardsError
 from pipelines.images import ImageRejected
@@ -58,8 +60,13 @@ def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
         return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)
 
     app.include_router(judge.router(session))
+    browsing = Browsing(session)
+    for page in (groups, search, threshold, sources, rejected):
+        app.include_router(page.router(browsing))
+    app.include_router(runs.router(session))
+    app.include_router(explore.router(session))
     app.exception_handler(CleanshardsError)(_tell(lambda error: f"{error.message}: {error.hint}"))
-    app.exception_handler(ImageRejected)(_tell(lambda error: f"This picture cannot be used: {error.reason.value}"))
+    app.exception_handler(ImageRejected)(_tell(lambda error: f"This picture cannot be used. {WHY[error.reason]}"))
     app.exception_handler(HTTPException)(_tell_status)
     return Guard(app, hosts, token)
 

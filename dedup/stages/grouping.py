@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from dedup.cluster import Groups, group_pairs
 from dedup.codes import compare_codes
 from dedup.decisions import Decisions, Links
+from dedup.grouped import DROPPED, GROUPED, RULES
 from dedup.images import Images, Numbers, equal_bytes, find_bytes, read_usable, save_array
 from dedup.keepers import Keeping, rank_images
 from dedup.matching.pairs import load_pairs
@@ -42,11 +43,6 @@ REJECTED = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-# Images in groups of two or more, by number; size 0: dropped, else the size of the group it is the keeper of.
-GROUPED = np.dtype([("number", "<i8"), ("size", "<i4")])
-# Dropped images and those kept for them, by number; ``rule`` is a place in `RULES`.
-DROPPED = np.dtype([("number", "<i8"), ("kept", "<i8"), ("distance", "<i2"), ("score", "<f4"), ("rule", "u1")])
-RULES = ("same_bytes", "near", "near_mirrored", "equal_codes", "reviewed")
 EXHIBITS = pa.schema([("section", pa.string()), ("place", pa.int32()), ("image", pa.int64()), ("key", pa.string())])
 EXHIBITED = {"pair": 24, "group": 12, "split": 12}
 EXHIBITED_PER_GROUP = 6

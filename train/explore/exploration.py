@@ -109,6 +109,11 @@ class Exploration:
             images = from_pixels(torch.from_numpy(split.images.take(rows)).to(self.device))
             yield (images,) if labels is None else (images, labels[rows].to(self.device))
 
+    def drawn_by(self) -> dict[str, Any]:
+        """What decides the picture of a z, by name: boxes and exemplars are of one such state of a run."""
+        settings = self.settings()
+        return {name: settings[name] for name in ("images_seen", "weights", "statistics", "label") if name in settings}
+
     def settings(self) -> dict[str, Any]:
         """All of a run that decides what an experiment finds."""
         opened = self.opened

@@ -5,7 +5,18 @@ from fastapi.responses import HTMLResponse
 from dedup.review.session import Session
 from pipelines.page import render_page
 
-PAGES = {"judge": "Judge", "near_misses": "Near misses"}  # address → name, as they stand in the bar
+PAGES = {  # address → name, as they stand in the bar
+    "judge": "Judge",
+    "near_misses": "Near misses",
+    "groups": "Groups",
+    "search": "Search",
+    "threshold": "Threshold",
+    "sources": "Sources",
+    "rejected": "Rejected",
+    "runs": "Runs",
+    "draw": "Draw",
+    "pick": "Pick",
+}
 
 
 def respond(session: Session, name: str, template: str, **values: object) -> HTMLResponse:

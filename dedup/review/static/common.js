@@ -30,8 +30,8 @@ export function tell(address, content = null) {
 
 /** 0.0123 → "1.23%": as many digits as tell something. */
 export function percent(share) {
-  const value = 100 * share;
-  return `${value.toFixed(value !== 0 && value < 9.995 ? (value < 0.095 ? 3 : 2) : 1)}%`;
+  const digits = !share || share >= 0.09995 ? 1 : share >= 0.00095 ? 2 : 3;
+  return `${(100 * share).toFixed(digits)}%`;
 }
 
 export const thousands = (number) => number.toLocaleString("en-US");
@@ -47,3 +47,6 @@ export function row(texts) {
   });
   return line;
 }
+
+// On a narrow window the bar of pages is wider than it: the one that is open is brought into sight.
+document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

@@ -1,5 +1,6 @@
 """What all experiments share: z by number, statistics, what is refused."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,30 @@ def test_a_sheet_shows_numbers(explore: Explore, run_folder: Path, capsys: pytes
     assert width == 12 * 64 + 11 * GAP + 40
     assert height > 2 * 64
     assert not (run_folder / "evidence").exists()
+
+
+def test_a_sheet_in_single_pictures_is_what_boxes_and_exemplars_are_of(
+    explore: Explore, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "samples"
+    assert explore("sheet", run_folder, "--n", 5, "--seed", 3, "--each", folder) == 0
+    exploration = Exploration(open_run(run_folder), seed=3)
+    drawn = exploration.draw(exploration.draw_z(5))
+    for number in range(5):
+        written = cv2.imread(str(folder / f"{number:06d}.png"), cv2.IMREAD_COLOR_RGB)
+        assert np.array_equal(written, drawn[number])
+    note = json.loads((folder / "sheet.json").read_text())
+    assert note == {"seed": 3, "count": 5, "resolution": 32, "drawn_by": exploration.drawn_by()}
+    assert len(list(folder.iterdir())) == 6
+    box = {"image": 4, "left": 8, "top": 8, "width": 8, "height": 12}
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"seed": 3, "count": 5, "boxes": [box], "drawn_by": note["drawn_by"]}))
+    assert explore("forget", run_folder, "--boxes", boxes, "--fresh", 20) == 0
+    assert not (run_folder / "drawn").exists()
+    capsys.readouterr()
+    assert explore("sheet", run_folder, "--each", folder) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert explore("sheet", run_folder, "--each", folder, "--out", tmp_path / "sheet.png") == 1
 
 
 def test_a_conditional_run_draws_one_class(

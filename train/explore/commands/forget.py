@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -180,10 +180,7 @@ def find_boxes(
     Raises:
         ConfigError: there is neither, or no box, or the file is of samples that another state of a run drew.
     """
-    settings = exploration.settings()
-    drawn_by: dict[str, Any] = {
-        name: settings[name] for name in ("images_seen", "weights", "statistics", "label") if name in settings
-    }
+    drawn_by = exploration.drawn_by()
     if path is not None:
         listed = BoxFile.read(path, exploration.model.resolution)
         if listed.drawn_by not in (None, drawn_by):
