@@ -20,7 +20,7 @@ from dedup.calibration.curve import draw_curve
 from dedup.clean import read_previews
 from dedup.images import ArrayShards, read_usable
 from dedup.profiles import Profile
-from dedup.review.summary import summarise
+from dedup.review.judging.summary import summarise
 from dedup.truth import Truth, Verdict, judge
 from pipelines import page
 from pipelines.errors import IntegrityError
@@ -60,8 +60,8 @@ def make_report(
         The content of ``report.json``: dataset, source, sources (name, uri, images), profile, threshold, radius,
         searched, candidates, read, kept, dropped, rejected, groups, flat, split_off, decisions, population,
         rejected_by_reason, dropped_by_rule, stages (seconds, images_per_s), encoder (origin, fitted_to, sha256),
-        fingerprint, version, review (see `dedup.review.summary.summarise`) and, where they were asked for, calibration
-        and truth.
+        fingerprint, version, review (see `dedup.review.judging.summary.summarise`) and, where they were asked for,
+        calibration and truth.
 
     Raises:
         IntegrityError: the accounts do not balance.

@@ -132,8 +132,8 @@ def main(
     from dedup.pipeline import Deduplication, publish
     from dedup.profiles import choose_profile
     from dedup.report import make_report, write_report
-    from dedup.review.judgements import decide
-    from dedup.review.summary import FOLDER as REVIEW
+    from dedup.review.judging.judgements import decide
+    from dedup.review.judging.summary import FOLDER as REVIEW
     from dedup.stages import choose_origin
 
     root = data_root / dataset

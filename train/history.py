@@ -96,7 +96,7 @@ def read_history(run_folder: Path) -> History:
             break
         try:
             row = json.loads(line)
-            images, _ = int(row["images"]), int(row["epoch"])
+            images = int(row["images"])
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"line {number} of {path} is damaged ({error})", hint="remove that line") from error
         if "evaluation" in row or "memorisation" in row:

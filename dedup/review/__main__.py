@@ -80,10 +80,10 @@ def main(
         raise ConfigError(
             f"the review needs {error.name}, which is not installed", hint="pip install 'cleanshards[review]'"
         ) from error
-    from dedup.review.judgements import merge as merge_judgements
+    from dedup.review.judging.judgements import merge as merge_judgements
+    from dedup.review.judging.session import Session
+    from dedup.review.judging.summary import FOLDER
     from dedup.review.reviewed import Reviewed
-    from dedup.review.session import Session
-    from dedup.review.summary import FOLDER
 
     root = data_root / dataset
     reviewed = Reviewed.open(root, source or (), data_root)
@@ -116,7 +116,7 @@ def main(
 
 def _bind(root: Folder) -> None:
     """Take what was said into the report; its parts import torch, which no page waits for."""
-    from dedup.review.binding import bind_review
+    from dedup.review.judging.binding import bind_review
 
     bind_review(root)
 

@@ -10,11 +10,11 @@ from importlib.resources import files
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
-from dedup.review.browsing import Browsing
+from dedup.review.browsing.rejections import WHY
+from dedup.review.browsing.view import Browsing
 from dedup.review.guard import App, Guard
+from dedup.review.judging.session import Session
 from dedup.review.pages import explore, groups, judge, rejected, runs, search, sources, threshold
-from dedup.review.rejections import WHY
-from dedup.review.session import Session
 from pipelines.errors import CleanshardsError
 from pipelines.images import ImageRejected
 

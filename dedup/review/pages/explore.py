@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
-from dedup.review.jobs import Jobs, say_command
+from dedup.review.judging.session import Session
 from dedup.review.pages.layout import respond
 from dedup.review.pages.runs import as_json, require_run
-from dedup.review.session import Session
-from dedup.review.sheets import FILES, Box, Sheet, is_ready, open_sheet, read_said, save_boxes, save_exemplars
-from dedup.review.training import find_runs
+from dedup.review.training.jobs import Jobs, say_command
+from dedup.review.training.runs import find_runs
+from dedup.review.training.sheets import FILES, Box, Sheet, is_ready, open_sheet, read_said, save_boxes, save_exemplars
 from pipelines.store import local_path
 
 MOST_BOXES = 10_000
@@ -30,7 +30,7 @@ class Place(BaseModel):
 
 
 class DrawnBox(BaseModel):
-    """See `dedup.review.sheets.Box`."""
+    """See `dedup.review.training.sheets.Box`."""
 
     image: int
     left: int
@@ -40,7 +40,7 @@ class DrawnBox(BaseModel):
 
 
 class SaidBoxes(Place):
-    """See `dedup.review.sheets.save_boxes`."""
+    """See `dedup.review.training.sheets.save_boxes`."""
 
     count: int
     boxes: Annotated[list[DrawnBox], Field(max_length=MOST_BOXES)]
@@ -48,7 +48,7 @@ class SaidBoxes(Place):
 
 
 class SaidExemplars(Place):
-    """See `dedup.review.sheets.save_exemplars`."""
+    """See `dedup.review.training.sheets.save_exemplars`."""
 
     experiment: Literal["arithmetic", "turn"]
     numbers: dict[str, list[int]]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel
 
-from dedup.review.browsing import Browsing
-from dedup.review.groups import Order
+from dedup.review.browsing.groups import Order
+from dedup.review.browsing.view import Browsing
 from dedup.review.pages.layout import respond
 
 GROUPS_PER_PAGE = 24

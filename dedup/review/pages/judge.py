@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel
 
-from dedup.review.judgements import Verdict
+from dedup.review.judging.judgements import Verdict
+from dedup.review.judging.sample import Drawn
+from dedup.review.judging.session import Session, parse_kind
 from dedup.review.pages.layout import respond
-from dedup.review.sample import Drawn
-from dedup.review.session import Session, parse_kind
 
 AHEAD = 4  # pairs whose pictures the browser fetches before they are asked for
 

@@ -2,7 +2,7 @@
 
 from fastapi.responses import HTMLResponse
 
-from dedup.review.session import Session
+from dedup.review.judging.session import Session
 from pipelines.page import render_page
 
 PAGES = {  # address → name, as they stand in the bar

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from dedup.review.browsing import Browsing
+from dedup.review.browsing.rejections import WHY
+from dedup.review.browsing.view import Browsing
 from dedup.review.pages.layout import respond
-from dedup.review.rejections import WHY
 from pipelines.images import RejectReason
 
 ROWS_PER_PAGE = 100

@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 
+from dedup.review.judging.session import Session
 from dedup.review.pages.layout import respond
-from dedup.review.session import Session
-from dedup.review.training import Run, describe, find_run, find_runs, read_picture, summarise
+from dedup.review.training.runs import Run, describe, find_run, find_runs, read_picture, summarise
 from pipelines.store import local_path
 
 FOR_AN_HOUR = {"cache-control": "private, max-age=3600"}

@@ -6,8 +6,8 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from dedup.review.browsing import Browsing
-from dedup.review.keys import find_keys
+from dedup.review.browsing.keys import find_keys
+from dedup.review.browsing.view import Browsing
 from dedup.review.pages.layout import respond
 
 HITS_PER_PAGE = 48

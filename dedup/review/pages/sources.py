@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from dedup.review.browsing import Browsing
+from dedup.review.browsing.view import Browsing
 from dedup.review.pages.layout import respond
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel
 
-from dedup.review.browsing import Browsing
-from dedup.review.curve import Judged, count_dropped, expect_false, expect_missed
-from dedup.review.estimate import Share
-from dedup.review.judgements import agree
-from dedup.review.marks import Mark
+from dedup.review.browsing.curve import Judged, count_dropped, expect_false, expect_missed
+from dedup.review.browsing.marks import Mark
+from dedup.review.browsing.view import Browsing
+from dedup.review.judging.estimate import Share
+from dedup.review.judging.judgements import agree
 from dedup.review.pages.layout import respond
 from pipelines.registry import DEFAULT_FOLDER
 from pipelines.store import open_root

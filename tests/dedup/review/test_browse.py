@@ -17,8 +17,8 @@ from two_sources import AGAIN, HOSTILE, PICTURES
 from visits import all_pages, data_folder, judgements, open_page, wait_for
 
 from dedup.grouped import DROPPED
-from dedup.review.groups import Groups
-from dedup.review.rejections import REASONS, WHY, Rejections
+from dedup.review.browsing.groups import Groups
+from dedup.review.browsing.rejections import REASONS, WHY, Rejections
 from dedup.stages.grouping import REJECTED
 from pipelines.images import RejectReason
 

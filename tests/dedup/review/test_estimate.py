@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from dedup.review.estimate import Counts, exact_share, weighted_share
-from dedup.review.sample import Drawn, Sample, Stratum, band_distances, band_scores, draw
+from dedup.review.judging.estimate import Counts, exact_share, weighted_share
+from dedup.review.judging.sample import Drawn, Sample, Stratum, band_distances, band_scores, draw
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -13,7 +13,7 @@ from helpers import python_process
 from scipy.stats import binomtest
 from served import Served, serving, start_review
 
-from dedup.review.sample import Sample
+from dedup.review.judging.sample import Sample
 from pipelines.store import LocalFolder
 
 JUDGED = 100

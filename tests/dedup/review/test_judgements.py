@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.decisions import Decisions, Pair, pair_of
-from dedup.review.judgements import Journal, agree, decide, merge, read_judgements
+from dedup.review.judging.judgements import Journal, agree, decide, merge, read_judgements
 from pipelines.errors import ConfigError, SourceError
 from pipelines.store import LocalFolder
 
@@ -112,7 +112,7 @@ def test_decisions_follow_what_is_said_and_last_where_nothing_is(tmp_path: Path)
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.sampled_from(["same", "different", None]))))
 def test_the_order_of_files_changes_nothing(said: list[tuple[str, int, str | None]]) -> None:
-    from dedup.review.judgements import Judgement
+    from dedup.review.judging.judgements import Judgement
 
     judgements = [Judgement(pair(number), verdict, who) for who, number, verdict in said]  # type: ignore[arg-type]
     by_file = sorted(judgements, key=lambda judgement: judgement.reviewer)

@@ -15,8 +15,8 @@ from helpers import encode
 from PIL import Image
 from served import Served, serving
 
-from dedup.review.measured import MOST_POINTS, compare_evaluations, read_rows, thin
-from dedup.review.training import describe, find_run, find_runs
+from dedup.review.training.measured import MOST_POINTS, compare_evaluations, read_rows, thin
+from dedup.review.training.runs import describe, find_run, find_runs
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"' ?#%2e é"
 

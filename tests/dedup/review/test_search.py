@@ -17,7 +17,7 @@ from served import Served, serving
 from two_sources import TwoSources
 from visits import all_pages, open_page, wait_for
 
-from dedup.review.rejections import WHY
+from dedup.review.browsing.rejections import WHY
 from pipelines.images import RejectReason
 
 

@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from served import Served, serving
 from two_sources import TwoSources
 
-from dedup.review.curve import Judged, count_dropped, expect_false, expect_missed, span_forest
-from dedup.review.sample import Drawn, Sample, Stratum
+from dedup.review.browsing.curve import Judged, count_dropped, expect_false, expect_missed, span_forest
+from dedup.review.judging.sample import Drawn, Sample, Stratum
 
 OWN = 1.0
 

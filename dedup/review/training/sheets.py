@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dedup.review.training import EVIDENCE, Run
+from dedup.review.training.runs import EVIDENCE, Run
 from pipelines.errors import ConfigError
 from pipelines.store import write_atomically
 

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from dedup.grouped import RULES
 from dedup.images import Numbers, equal_bytes
-from dedup.review.curve import span_forest
-from dedup.review.groups import Group, Groups
-from dedup.review.lookup import Lookup
-from dedup.review.marks import Marks
-from dedup.review.origins import Origins
-from dedup.review.previews import Previews
-from dedup.review.rejections import Rejections
-from dedup.review.session import Session
+from dedup.review.browsing.curve import span_forest
+from dedup.review.browsing.groups import Group, Groups
+from dedup.review.browsing.lookup import Lookup
+from dedup.review.browsing.marks import Marks
+from dedup.review.browsing.origins import Origins
+from dedup.review.browsing.previews import Previews
+from dedup.review.browsing.rejections import Rejections
+from dedup.review.judging.session import Session
 
 
 class Browsing:
@@ -59,7 +59,7 @@ class Browsing:
 
     @cached_property
     def forest(self) -> npt.NDArray[np.float32]:
-        """Scores at which images come to be dropped: see `dedup.review.curve.span_forest`."""
+        """Scores at which images come to be dropped: see `dedup.review.browsing.curve.span_forest`."""
         paths = self.reviewed.found.pairs.paths(".pairs.npy")
         near = [*(np.load(path, mmap_mode="r") for path in paths), self.reviewed.near_misses()]
         a, b = equal_bytes(self.reviewed.images)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from dedup.decisions import Pair
 from dedup.images import Numbers
-from dedup.review.estimate import Counts, Share, weighted_share
-from dedup.review.sample import Sample
+from dedup.review.judging.estimate import Counts, Share, weighted_share
+from dedup.review.judging.sample import Sample
 
 Scores = npt.NDArray[np.float32]
 

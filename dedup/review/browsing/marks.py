@@ -12,10 +12,10 @@ import numpy as np
 
 from dedup.decisions import Decision, Decisions, Pair, pair_of
 from dedup.images import Images, Numbers, find_bytes
-from dedup.review.groups import Groups
-from dedup.review.judgements import DECISIVE, Verdict, agree
-from dedup.review.session import Session
-from dedup.review.summary import FOLDER
+from dedup.review.browsing.groups import Groups
+from dedup.review.judging.judgements import DECISIVE, Verdict, agree
+from dedup.review.judging.session import Session
+from dedup.review.judging.summary import FOLDER
 from pipelines.errors import ConfigError
 
 Ids = tuple[int, int]  # the first eight bytes of two images' SHA-256, the smaller first

@@ -8,11 +8,11 @@ import threading
 from typing import Any
 
 from dedup.decisions import Pair
-from dedup.review.drawing import open_sample
-from dedup.review.judgements import Journal, Verdict, agree
+from dedup.review.judging.drawing import open_sample
+from dedup.review.judging.judgements import Journal, Verdict, agree
+from dedup.review.judging.sample import Drawn, Kind, Sample
+from dedup.review.judging.summary import FOLDER
 from dedup.review.reviewed import Reviewed
-from dedup.review.sample import Drawn, Kind, Sample
-from dedup.review.summary import FOLDER
 from pipelines.errors import ConfigError
 from pipelines.store import local_path
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dedup.review.measured import Measured, chart_measures, compare_evaluations, read_rows, say_metrics
+from dedup.review.training.measured import Measured, chart_measures, compare_evaluations, read_rows, say_metrics
 from pipelines.headers import ImageRejected, read_header
 
 TRAIN, CONFIG_NAME, NOTE_NAME, STATS_NAME = "train", "config.toml", "run.json", "stats.jsonl"

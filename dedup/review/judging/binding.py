@@ -10,7 +10,7 @@ from typing import Any
 
 from dedup.card import write_card
 from dedup.report import write_report
-from dedup.review.summary import summarise
+from dedup.review.judging.summary import summarise
 from pipelines.errors import DatasetLocked
 from pipelines.manifest import Manifest
 from pipelines.stage import dataset_lock

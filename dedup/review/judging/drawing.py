@@ -13,8 +13,7 @@ import numpy.typing as npt
 from dedup.decisions import pair_of
 from dedup.grouped import RULES
 from dedup.images import Numbers
-from dedup.review.reviewed import Reviewed
-from dedup.review.sample import (
+from dedup.review.judging.sample import (
     DISTANCES,
     SCORES,
     Drawn,
@@ -25,6 +24,7 @@ from dedup.review.sample import (
     band_scores,
     draw,
 )
+from dedup.review.reviewed import Reviewed
 from pipelines.store import Folder
 
 CERTAIN = ("same_bytes", "reviewed")  # rules of pairs that nobody needs to judge

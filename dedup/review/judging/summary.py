@@ -7,9 +7,9 @@ duplicate groups → clean shards → DCGAN": the precision that people measured
 from collections.abc import Mapping
 from typing import Any
 
-from dedup.review.estimate import CONFIDENCE, Share
-from dedup.review.judgements import agree, read_judgements
-from dedup.review.sample import Kind, Sample
+from dedup.review.judging.estimate import CONFIDENCE, Share
+from dedup.review.judging.judgements import agree, read_judgements
+from dedup.review.judging.sample import Kind, Sample
 from pipelines.store import Folder, LocalFolder
 
 FOLDER = "review"

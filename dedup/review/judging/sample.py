@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.decisions import Pair
-from dedup.review.estimate import Counts, Share, exact_share, weighted_share
+from dedup.review.judging.estimate import Counts, Share, exact_share, weighted_share
 from pipelines.store import Folder
 
 Kind = Literal["dropped", "near_misses"]

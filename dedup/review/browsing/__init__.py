@@ -1,0 +1,1 @@
+"""Browsing: groups, sources, rejected images, thresholds and searches, as pages ask for them."""

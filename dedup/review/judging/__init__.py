@@ -1,0 +1,1 @@
+"""Judging: pairs drawn at random, what people say of them, and what that says of all."""

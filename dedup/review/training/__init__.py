@@ -1,0 +1,1 @@
+"""Training: runs by the files that they leave, and the jobs that draw from them."""
