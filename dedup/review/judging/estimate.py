@@ -49,27 +49,47 @@ def exact_share(hits: float, judged: float) -> Share:
     return Share(hits / judged, low, high)
 
 
+def stratum_share(stratum: Counts) -> Share:
+    """The share of hits in one stratum; exactly known where every pair of it was judged."""
+    if stratum.judged >= stratum.size:
+        share = stratum.hits / stratum.judged if stratum.judged else 0.0
+        return Share(share, share, share)
+    return exact_share(stratum.hits, stratum.judged)
+
+
 def weighted_share(strata: Sequence[Counts]) -> Share:
     """The share of hits among the pairs of all strata together, each counted by its size.
 
     The interval is Clopper and Pearson's of an effective number of judgements (Korn and Graubard, 1998, "Confidence
     intervals for proportions with small expected number of positive counts estimated from survey data"): as many as
     a sample without strata would need to be as sure, and never more than were made. Where no stratum tells its own
-    variance, for every judgement in it was the same, what is lost by unequal weights stands for it (Kish, 1965). A
-    stratum without a judgement is left out of the share; with none at all the interval is 0 to 1.
+    variance, for every judgement in it was the same, what is lost by unequal weights stands for it (Kish, 1965).
+    Strata of which every pair was judged leave no doubt, and add none. A stratum without a judgement is left out of the
+    share; with none at all the interval is 0 to 1.
     """
     known = [stratum for stratum in strata if stratum.judged]
-    judged = sum(stratum.judged for stratum in known)
-    if not judged:
+    if not known:
         return exact_share(0, 0)
+    drawn = [stratum for stratum in known if stratum.judged < stratum.size]
     total = sum(stratum.size for stratum in known)
-    weights = [stratum.size / total for stratum in known]
-    rates = [stratum.hits / stratum.judged for stratum in known]
+    settled = sum(stratum.hits for stratum in known if stratum.judged >= stratum.size) / total
+    estimated = sum(stratum.size for stratum in drawn) / total
+    share = _estimate(drawn) if drawn else Share(0.0, 0.0, 0.0)
+    value, low, high = (settled + estimated * end for end in (share.value, share.low, share.high))
+    return Share(value, low, high)
+
+
+def _estimate(strata: Sequence[Counts]) -> Share:
+    """See `weighted_share`; of strata with some judgements."""
+    total = sum(stratum.size for stratum in strata)
+    judged = sum(stratum.judged for stratum in strata)
+    weights = [stratum.size / total for stratum in strata]
+    rates = [stratum.hits / stratum.judged for stratum in strata]
     share = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
-    by_weights = 1 / sum(weight**2 / stratum.judged for weight, stratum in zip(weights, known, strict=True))
+    by_weights = 1 / sum(weight**2 / stratum.judged for weight, stratum in zip(weights, strata, strict=True))
     variance = sum(
         weight**2 * rate * (1 - rate) / stratum.judged
-        for weight, rate, stratum in zip(weights, rates, known, strict=True)
+        for weight, rate, stratum in zip(weights, rates, strata, strict=True)
     )
     effective = min(judged, by_weights, share * (1 - share) / variance if variance else by_weights)
     interval = exact_share(share * effective, effective)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.decisions import Pair
-from dedup.review.judging.estimate import Counts, Share, exact_share, weighted_share
+from dedup.review.judging.estimate import Counts, Share, stratum_share, weighted_share
 from pipelines.store import Folder
 
 Kind = Literal["dropped", "near_misses"]
@@ -152,7 +152,7 @@ class Estimate:
 
     def by_stratum(self) -> list[Share]:
         """Each stratum's own share, with its interval."""
-        return [exact_share(stratum.hits, stratum.judged) for stratum in self.strata]
+        return [stratum_share(stratum) for stratum in self.strata]
 
 
 def band_distances(distances: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from dedup.review.judging.estimate import Counts, exact_share, weighted_share
+from dedup.review.judging.estimate import Counts, exact_share, stratum_share, weighted_share
 from dedup.review.judging.sample import Drawn, Sample, Stratum, band_distances, band_scores, draw
 
 
@@ -32,6 +32,16 @@ def test_one_stratum_is_no_stratum(counted: tuple[int, int]) -> None:
 def test_without_a_judgement_all_is_possible() -> None:
     for share in (exact_share(0, 0), weighted_share([]), weighted_share([Counts(10, 0, 0)])):
         assert (share.low, share.high) == (0.0, 1.0)
+
+
+def test_what_was_judged_whole_leaves_no_doubt() -> None:
+    for stratum in (Counts(3, 3, 0), Counts(8, 8, 2)):
+        for share in (stratum_share(stratum), weighted_share([stratum])):
+            assert share.value == share.low == share.high == stratum.hits / stratum.size
+    both = weighted_share([Counts(20, 20, 5), Counts(80, 10, 0)])
+    exact = binomtest(0, 10).proportion_ci(0.95, "exact")
+    assert (both.value, both.low) == (0.05, 0.05)
+    assert both.high == pytest.approx(0.05 + 0.8 * exact.high)
 
 
 @pytest.mark.parametrize("rates", [(0.001, 0.02, 0.2), (0.0, 0.0, 0.05), (0.01, 0.01, 0.01)])
