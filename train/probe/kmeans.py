@@ -18,8 +18,9 @@ All is float32. The large product in bfloat16 makes features 1.3 times as fast o
 of their standard deviation, and the accuracy of 400 maps by 0.1 points, up or down; but then nothing agrees to 1e-4.
 
 On CIFAR-10 as JPEG of quality 75, with halved colour, 1,600 maps give 73.6% and 4,800 maps 73.1%; the published
-figures, of exact pixels, are about 78% and 80%. What JPEG costs can be told where its artefacts are averaged away: of CIFAR-10 halved to 16 px, 400 maps tell
-64.8%, and 61.0% once that is JPEG again (20,000 training images, 10,000 others, the best of three C for each).
+figures, of exact pixels, are about 78% and 80%. What JPEG costs can be told where its artefacts are averaged away: of
+CIFAR-10 halved to 16 px, 400 maps tell 64.8%, and 61.0% once that is JPEG again (20,000 training images, 10,000 others,
+the best of three C for each).
 """
 
 import hashlib
