@@ -4,9 +4,11 @@ Beside the sentence "source → thumbnails → 128-bit semantic codes → duplic
 (section 4.1.1) says that "visual inspection of hash collisions" found few false ones; this is where anyone inspects.
 """
 
+import os
 import re
 import secrets
 import socket
+import sys
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from pipelines.registry import DEFAULT_FOLDER
 from pipelines.store import Folder, local_path
 
 LOOPBACK = "127.0.0.1"
+ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 app = new_app("Look at a finished data set and judge it, in the browser.")
 
@@ -45,7 +48,9 @@ def main(
         list[str] | None,
         typer.Option(metavar="[NAME=]FILE", help="Take another person's file of judgements in, and end."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to serve on. Any but this one lets others in.")] = LOOPBACK,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on, as browsers are to give it. Any but this one lets others in.")
+    ] = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 0,
     opens: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     quiet: Quiet = False,
@@ -106,7 +111,9 @@ def main(
         )
     console.print(f"review of [bold]{dataset}[/]: {url}", soft_wrap=True)
     console.print("Ctrl-C ends it; every judgement is kept at once", style="dim")
-    if opens:
+    if host != LOOPBACK:
+        console.print("others in the network can reach it: whoever has the address can judge", style="yellow")
+    if opens and _has_screen():
         webbrowser.open(url)
     config = uvicorn.Config(create_app(session, hosts, token), log_level="warning", server_header=False)
     with suppress(KeyboardInterrupt):  # which is how a review ends
@@ -121,7 +128,16 @@ def _bind(root: Folder) -> None:
     bind_review(root)
 
 
+def _has_screen() -> bool:
+    """Whether a browser can open a window; one of text would take the terminal, and run no script."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
 def _listen(host: str, port: int) -> socket.socket:
+    if host in ANY_ADDRESS:
+        raise ConfigError(
+            f"--host {host} names no host that a browser could ask for", hint="give this machine's address or name"
+        )
     try:
         listener = socket.create_server((host, port))
     except OSError as error:

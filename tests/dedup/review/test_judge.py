@@ -211,6 +211,7 @@ def test_what_cannot_be_reviewed_is_told_in_a_line(tmp_path: Path, data_root: Pa
         (("--reviewer", "../x"), "set", "--reviewer is"),
         (("--source", "folder:/nowhere"), "set", "no folder at"),
         (("--merge", str(tmp_path / "none")), "set", "no judgements at"),
+        (("--host", "0.0.0.0"), "set", "names no host"),
     ):
         process = start_review(data_root, *options, dataset=dataset)
         out, _ = process.communicate(timeout=60)
