@@ -54,6 +54,16 @@ def assert_accessible(page: Any, within: str | None = None) -> None:
     assert not said, "\n".join([f"{page.url}, {page.viewport_size}", *said])
 
 
+def assert_fits_and_accessible(page: Any) -> None:
+    """`assert_fits` and `assert_accessible` in light and dark, wide and narrow."""
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            assert_fits(page)
+            assert_accessible(page)
+
+
 def assert_presentable(browser: Any, path: Path) -> None:
     """A page that stands alone asks nobody, complains of nothing, fits its window, is accessible and prints well."""
     context = browser.new_context(bypass_csp=True)
@@ -63,12 +73,7 @@ def assert_presentable(browser: Any, path: Path) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
     page.goto(path.as_uri())
-    for scheme in SCHEMES:
-        for width in WIDTHS:
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size({"width": width, "height": 900})
-            assert_fits(page)
-            assert_accessible(page)
+    assert_fits_and_accessible(page)
     page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": 720, "height": 1000})  # of A4 within its margins
     assert_fits(page)

@@ -15,6 +15,7 @@ from dedup.review.browsing.view import Browsing
 from dedup.review.guard import App, Guard
 from dedup.review.judging.session import Session
 from dedup.review.pages import explore, groups, judge, rejected, runs, search, sources, threshold
+from dedup.review.pages.layout import send_picture
 from pipelines.errors import CleanshardsError
 from pipelines.images import ImageRejected
 
@@ -45,19 +46,11 @@ def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
 
     @app.get("/pictures/{number}")
     def picture(number: int) -> Response:
-        try:
-            found = session.reviewed.picture(number)
-        except IndexError:
-            raise HTTPException(404, f"There is no picture {number}.") from None
-        return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)
+        return send_picture(session.reviewed.picture, number)
 
     @app.get("/thumbnails/{number}")
     def thumbnail(number: int) -> Response:
-        try:
-            found = session.reviewed.thumbnail(number)
-        except IndexError:
-            raise HTTPException(404, f"There is no picture {number}.") from None
-        return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)
+        return send_picture(session.reviewed.thumbnail, number)
 
     app.include_router(judge.router(session))
     browsing = Browsing(session)
@@ -69,9 +62,6 @@ def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
     app.exception_handler(ImageRejected)(_tell(lambda error: f"This picture cannot be used. {WHY[error.reason]}"))
     app.exception_handler(HTTPException)(_tell_status)
     return Guard(app, hosts, token)
-
-
-FOR_AN_HOUR = {"cache-control": "private, max-age=3600"}
 
 
 def _tell(describe: Callable[..., str]) -> Callable[[Request, Exception], Awaitable[Response]]:

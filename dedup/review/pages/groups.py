@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from dedup.review.browsing.groups import Order
 from dedup.review.browsing.view import Browsing
-from dedup.review.pages.layout import respond
+from dedup.review.pages.layout import respond, send_picture
 
 GROUPS_PER_PAGE = 24
 AT_FIRST, AT_ONCE = 12, 60  # dropped images of a group that are shown, and that are added
@@ -54,12 +54,7 @@ def router(browsing: Browsing) -> APIRouter:
 
     @routes.get("/previews/{number}")
     def preview(number: int) -> Response:
-        try:
-            found = browsing.previews.read(number)
-        except IndexError:
-            raise HTTPException(404, f"There is no picture {number}.") from None
-        headers = {"cache-control": "private, max-age=3600"}
-        return Response(found.content, media_type=found.media_type, headers=headers)
+        return send_picture(browsing.previews.read, number)
 
     @routes.post("/api/marks")
     def mark(said: Said) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Layout: what every page of the review is laid out in: a bar that leads to the others, and its script."""
+"""Layout: what every page is laid out in, with a bar that leads to the others; and how a picture is sent."""
 
+from collections.abc import Callable
+
+from fastapi import HTTPException, Response
 from fastapi.responses import HTMLResponse
 
 from dedup.review.judging.session import Session
+from dedup.review.reviewed import Picture
 from pipelines.page import render_page
 
 PAGES = {  # address → name, as they stand in the bar
@@ -38,3 +42,20 @@ def respond(session: Session, name: str, template: str, **values: object) -> HTM
         **values,
     )
     return HTMLResponse(html)
+
+
+def send_picture(read: Callable[[int], Picture], number: int) -> Response:
+    """The picture of a number, as the browser may keep it for an hour.
+
+    Args:
+        read: raises IndexError where there is no such picture.
+        number: of the picture.
+
+    Raises:
+        HTTPException: 404, there is none.
+    """
+    try:
+        found = read(number)
+    except IndexError:
+        raise HTTPException(404, f"There is no picture {number}.") from None
+    return Response(found.content, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from axe import assert_accessible, assert_fits, open_browser
+from axe import assert_fits_and_accessible, open_browser
 from dedup_set import run
 from helpers import python_process
 from scipy.stats import binomtest
@@ -183,12 +183,7 @@ def test_the_page_is_accessible_and_fits(browser: Any, data_root: Path) -> None:
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
         page.goto(review.url)
-        for scheme in ("light", "dark"):
-            for width in (1440, 390):
-                page.emulate_media(color_scheme=scheme)
-                page.set_viewport_size({"width": width, "height": 900})
-                assert_fits(page)
-                assert_accessible(page)
+        assert_fits_and_accessible(page)
         assert said == []
 
 
