@@ -5,6 +5,8 @@ import inspect
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +31,7 @@ MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROO
 EVERY_MODULE = pytest.mark.parametrize("module", MODULES, ids=str)
 
 
+@cache
 def parse(module: Path) -> ast.Module:
     return ast.parse((ROOT / module).read_text(encoding="utf-8"))
 
@@ -70,14 +73,25 @@ def test_only_entry_points_parse_arguments_or_print(module: Path) -> None:
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id in {"print", "input"}]
 
 
-@EVERY_MODULE
-def test_every_import_is_a_declared_dependency(module: Path) -> None:
+@cache
+def declared() -> set[str]:
+    """The distributions that the project depends on, its extras for users among them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
-    declared = {re.split(r"[^\w.-]", name)[0].lower() for name in [*project["dependencies"], *extras]}
-    distributions = metadata.packages_distributions()
+    return {re.split(r"[^\w.-]", name)[0].lower() for name in [*project["dependencies"], *extras]}
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Top-level module → distributions: all that are installed are read for it."""
+    return metadata.packages_distributions()
+
+
+@EVERY_MODULE
+def test_every_import_is_a_declared_dependency(module: Path) -> None:
     for name in roots_of(module) - set(sys.stdlib_module_names) - set(ALLOWED):
-        assert declared & {found.lower() for found in distributions.get(name, [name])}, f"{name} is not declared"
+        distributions = {found.lower() for found in installed().get(name, [name])}
+        assert declared() & distributions, f"{name} is not declared"
 
 
 @EVERY_MODULE
