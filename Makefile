@@ -104,6 +104,7 @@ bench: .venv/.ready  ## print the tables of benchmarks/
 	$(RUN) -m benchmarks.scale --sizes 1000000 10000000
 	$(RUN) -m benchmarks.query
 	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.review
 
 lock: .venv/.ready  ## resolve requirements.lock anew, for every platform
 	$(RUN) -m pip install --quiet uv
