@@ -89,26 +89,32 @@ def read_history(run_folder: Path) -> History:
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     measured: list[Row] = []
     evaluated: list[Row] = []
-    signs: list[tuple[int, str]] = []
+    looked_wrong: list[tuple[int, str]] = []
     rollbacks = 0
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
             break
         try:
             row = json.loads(line)
-            images = int(row["images"])
+            images, signs = int(row["images"]), row.get("signs", ())
+            goes_back = "epoch" not in row  # `StatsLog.forget_after` says why training did; it measures nothing
+            if goes_back and not signs:
+                raise KeyError("epoch")
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"line {number} of {path} is damaged ({error})", hint="remove that line") from error
         if "evaluation" in row or "memorisation" in row:
             evaluated.append(row)
+            continue
+        looked_wrong.extend((images, str(sign)) for sign in signs)
+        if goes_back:  # rows of what was given up are out of the file already
+            rollbacks += 1
             continue
         if measured and images <= measured[-1]["images"]:
             rollbacks += 1
             measured = [earlier for earlier in measured if earlier["images"] < images]
             evaluated = [earlier for earlier in evaluated if earlier["images"] < images]
         measured.append(row)
-        signs.extend((images, str(sign)) for sign in row.get("signs", ()))
-    return History(measured, evaluated, signs, rollbacks)
+    return History(measured, evaluated, looked_wrong, rollbacks)
 
 
 def compare_evaluations(rows: Sequence[Row]) -> list[Comparison]:

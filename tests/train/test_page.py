@@ -20,6 +20,7 @@ from train.chart import MOST_POINTS, place_ticks, thin
 from train.config import TrainConfig, to_toml
 from train.history import read_history
 from train.page import SMALL_GRIDS, write_page
+from train.stats import StatsLog
 
 Row = dict[str, Any]
 
@@ -360,6 +361,17 @@ def test_what_is_not_a_number_is_said_and_not_drawn(write_run: Callable[..., Pat
     page = Page(write_page(write_run([make_evaluation(1000 * i, d) for i, d in enumerate([9.0, math.nan, 7.0], 1)])))
     assert ">nan<" in page.source
     assert len(page.charts["Fréchet distance"].lines()[0]) == 2
+
+
+def test_a_run_that_went_back_and_was_stopped_there_still_has_a_page(write_run: Callable[..., Path]) -> None:
+    folder = write_run([make_row(PER_EPOCH), make_row(2 * PER_EPOCH)])
+    with StatsLog(folder, 2 * PER_EPOCH) as stats:
+        stats.forget_after(PER_EPOCH, "went back from image 5,952, where training came apart")
+    history = read_history(folder)
+    assert [row["images"] for row in history.measured] == [PER_EPOCH]
+    assert (history.rollbacks, [images for images, _ in history.signs]) == (1, [PER_EPOCH])
+    text = Page(write_page(folder)).text
+    assert "Training went back to a checkpoint 1 time" in text and "where training came apart" in text
 
 
 def test_a_line_that_is_not_whole_yet_is_left_out_and_a_damaged_one_named(write_run: Callable[..., Path]) -> None:
