@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Indices = npt.NDArray[np.int64]
+from dedup.edges import Indices, number_edges
+
 Scores = npt.NDArray[np.float32]
 Verify = Callable[[Indices, Indices], npt.NDArray[np.bool_]]
 
@@ -105,6 +106,4 @@ def _best_of_component(members: Indices, a: Indices, b: Indices, rank: Indices) 
 
 def _linked(others: Indices, keepers: Indices, a: Indices, b: Indices, count: int) -> npt.NDArray[np.bool_]:
     """Whether the pairs themselves hold (other, keeper)."""
-    known = np.unique(np.minimum(a, b) * count + np.maximum(a, b))
-    wanted = np.minimum(others, keepers) * count + np.maximum(others, keepers)
-    return np.isin(wanted, known)
+    return np.isin(number_edges(others, keepers, count), number_edges(a, b, count))

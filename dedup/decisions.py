@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.edges import find_surest, number_edges
 from pipelines.errors import IntegrityError
 from pipelines.manifest import digest_of
 from pipelines.store import Folder
@@ -137,7 +138,9 @@ class Links:
                     found.append((others, np.full(len(others), far[at]), np.full(len(others), score[at])))
         a, b, score = (np.concatenate(column) for column in zip(*found, strict=True))
         allowed = ~self.are_different(a, b)
-        return _surest(a[allowed], b[allowed], score[allowed], self.count)
+        a, b, score = a[allowed], b[allowed], score[allowed]
+        surest = find_surest(a, b, score)
+        return a[surest], b[surest], score[surest]
 
     def are_different(self, a: Indices, b: Indices) -> npt.NDArray[np.bool_]:
         """Whether each pair was said to differ, bool (P,)."""
@@ -148,20 +151,8 @@ class Links:
         return self._hold(self.same, a, b)
 
     def _hold(self, pairs: Indices, a: Indices, b: Indices) -> npt.NDArray[np.bool_]:
-        return np.isin(_numbers(a, b, self.count), _numbers(pairs[0], pairs[1], self.count))
+        return np.isin(number_edges(a, b, self.count), number_edges(pairs[0], pairs[1], self.count))
 
 
 def _columns(pairs: list[tuple[int, int]]) -> Indices:
     return np.array(pairs, np.int64).reshape(-1, 2).T
-
-
-def _numbers(a: Indices, b: Indices, count: int) -> Indices:
-    """A number for each unordered pair."""
-    return np.asarray(np.minimum(a, b) * count + np.maximum(a, b))
-
-
-def _surest(a: Indices, b: Indices, score: Scores, count: int) -> tuple[Indices, Indices, Scores]:
-    order = np.lexsort((-score, _numbers(a, b, count)))
-    _, first = np.unique(_numbers(a, b, count)[order], return_index=True)
-    kept = np.sort(order[first])
-    return a[kept], b[kept], score[kept]

@@ -19,8 +19,6 @@ from dedup.review.pages.layout import send_picture
 from pipelines.errors import CleanshardsError
 from pipelines.images import ImageRejected
 
-STATIC = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-
 
 def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
     """The application that shows a session.
@@ -42,15 +40,11 @@ def create_app(session: Session, hosts: frozenset[str], token: str) -> App:
         by_name = {file.name: file for file in folder.iterdir()}
         if name not in by_name:
             raise HTTPException(404, f"There is no {name}.")
-        return Response(by_name[name].read_bytes(), media_type=STATIC[f".{name.rpartition('.')[2]}"])
+        return Response(by_name[name].read_bytes(), media_type="text/javascript; charset=utf-8")
 
     @app.get("/pictures/{number}")
     def picture(number: int) -> Response:
         return send_picture(session.reviewed.picture, number)
-
-    @app.get("/thumbnails/{number}")
-    def thumbnail(number: int) -> Response:
-        return send_picture(session.reviewed.thumbnail, number)
 
     app.include_router(judge.router(session))
     browsing = Browsing(session)

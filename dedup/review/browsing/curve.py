@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.decisions import Pair
+from dedup.edges import find_surest
 from dedup.images import Numbers
 from dedup.review.judging.estimate import Counts, Share, weighted_share
 from dedup.review.judging.sample import Sample
@@ -31,15 +32,11 @@ def span_forest(a: Numbers, b: Numbers, score: Scores) -> Scores:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    images, ends = np.unique(np.concatenate([a, b]), return_inverse=True)
-    first, second = np.sort(ends.reshape(2, -1), axis=0)
-    # The surest comes first and is the lightest; ranks are exact where differences of scores are not, and never 0.
-    levels, rank = np.unique(-score, return_inverse=True)
-    order = np.lexsort((rank, second, first))
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)
-    kept = order[new]
-    graph = coo_array((rank[kept] + 1.0, (first[kept], second[kept])), (len(images), len(images))).tocsr()
+    surest = find_surest(a, b, score)
+    images, ends = np.unique(np.stack([a[surest], b[surest]]), return_inverse=True)
+    # The surest is the lightest; ranks are exact where differences of scores are not, and never 0.
+    levels, rank = np.unique(-score[surest], return_inverse=True)
+    graph = coo_array((rank + 1.0, tuple(np.sort(ends.reshape(2, -1), axis=0))), (len(images), len(images))).tocsr()
     edges = minimum_spanning_tree(graph).data.astype(np.int64) - 1
     return np.asarray(np.sort(-levels[edges]), np.float32)
 

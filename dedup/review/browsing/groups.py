@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dedup.grouped import find_kept
 from dedup.images import Numbers
 
 Order = Literal["size", "score"]
@@ -66,7 +67,7 @@ class Groups:
         self._dropped = np.asarray(dropped)[order]
         self._kept, first, counts = np.unique(self._dropped["kept"], return_index=True, return_counts=True)
         self._starts, self._sizes = np.append(first, len(dropped)), counts + 1
-        self._by_number = np.argsort(self._dropped["number"])
+        self._by_number = self._dropped[np.argsort(self._dropped["number"])]
         ways = {"size": (self._kept, -self._sizes), "score": (self._kept, score[order][first])}
         self._orders = {way: np.lexsort(keys) for way, keys in ways.items()}
         self._ranks = {way: np.argsort(places) for way, places in self._orders.items()}
@@ -81,13 +82,7 @@ class Groups:
 
     def kept_for(self, numbers: Numbers) -> Numbers:
         """For each image the one that is kept for it: itself where it was not dropped."""
-        kept = np.array(numbers, np.int64)
-        if len(self._dropped):
-            sorted_numbers = self._dropped["number"][self._by_number]
-            at = np.minimum(np.searchsorted(sorted_numbers, numbers), len(sorted_numbers) - 1)
-            found = sorted_numbers[at] == numbers
-            kept[found] = self._dropped["kept"][self._by_number[at[found]]]
-        return kept
+        return find_kept(np.asarray(numbers, np.int64), self._by_number)
 
     def size_of(self, kept: int) -> int:
         """Images in the group of a kept image; 1: it has no duplicates."""

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.decisions import pair_of
-from dedup.grouped import RULES
+from dedup.edges import find_surest
+from dedup.grouped import RULES, find_kept
 from dedup.images import Numbers
 from dedup.review.judging.sample import (
     DISTANCES,
@@ -82,18 +83,10 @@ def _draw_near_misses(reviewed: Reviewed, seed: int) -> Sample:
 
 def _between_groups(near: npt.NDArray[Any], dropped: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Near misses between images of different groups, for each two groups the one of the highest score."""
-    by_number = np.argsort(dropped["number"])
-    numbers, kept = dropped["number"][by_number], dropped["kept"][by_number]
     ends = np.stack([near["a"], near["b"]])
-    if len(numbers):
-        at = np.minimum(np.searchsorted(numbers, ends), len(numbers) - 1)
-        ends = np.where(numbers[at] == ends, kept[at], ends)
-    low, high = np.sort(ends, axis=0)
-    order = np.lexsort((-near["score"], high, low))
-    order = order[low[order] != high[order]]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
-    return np.asarray(near[np.sort(order[first])])
+    a, b = find_kept(ends, dropped[np.argsort(dropped["number"])])
+    apart = np.flatnonzero(a != b)
+    return np.asarray(near[apart[find_surest(a[apart], b[apart], near["score"][apart])]])
 
 
 def _sample(

@@ -8,7 +8,7 @@ count as far as the order has been judged without a gap, so that what somebody l
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from dedup.review.judging.estimate import Counts, Share, stratum_share, weighted
 from pipelines.store import Folder
 
 Kind = Literal["dropped", "near_misses"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Numbers = npt.NDArray[np.int64]
 
 MOST = 2_000  # drawn at once: more than anybody judges

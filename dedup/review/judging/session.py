@@ -10,8 +10,8 @@ from typing import Any
 from dedup.decisions import Pair
 from dedup.review.judging.drawing import open_sample
 from dedup.review.judging.judgements import Journal, Verdict, agree
-from dedup.review.judging.sample import Drawn, Kind, Sample
-from dedup.review.judging.summary import FOLDER
+from dedup.review.judging.sample import KINDS, Drawn, Kind, Sample
+from dedup.review.judging.summary import FOLDER, describe
 from dedup.review.reviewed import Reviewed
 from pipelines.errors import ConfigError
 from pipelines.store import local_path
@@ -81,39 +81,17 @@ class Session:
         """How far a sample is judged, by this reviewer and in all, and what that says.
 
         Returns:
-            reviewer, place (the next one), total, judged, same, different, unsure, disagreements (places), pairs,
-            certain, share, low, high, strata.
+            reviewer, place (the next one), total, disputed (places on which reviewers disagree), and what
+            `dedup.review.judging.summary.describe` gives.
         """
         sample = self.sample(kind)
         verdicts = agree(self.journal.judgements)
-        estimate = sample.estimate(verdicts)
-        shares = zip(sample.strata, estimate.strata, estimate.by_stratum(), strict=True)
         return {
             "reviewer": self.journal.reviewer,
             "place": self.next_place(kind),
             "total": len(sample.drawn),
-            "judged": estimate.judged,
-            **estimate.said,
-            "disagreements": [
-                place for place, drawn in enumerate(sample.drawn) if verdicts.get(drawn.pair) == "disagree"
-            ],
-            "pairs": estimate.pairs,
-            "certain": sample.certain,
-            "share": estimate.share.value,
-            "low": estimate.share.low,
-            "high": estimate.share.high,
-            "strata": [
-                {
-                    "name": stratum.name,
-                    "pairs": stratum.size,
-                    "judged": counts.judged,
-                    "hits": counts.hits,
-                    "share": share.value,
-                    "low": share.low,
-                    "high": share.high,
-                }
-                for stratum, counts, share in shares
-            ],
+            "disputed": [place for place, drawn in enumerate(sample.drawn) if verdicts.get(drawn.pair) == "disagree"],
+            **describe(sample, verdicts),
         }
 
 
@@ -123,7 +101,7 @@ def parse_kind(text: str) -> Kind:
     Raises:
         ConfigError: there is no such kind.
     """
-    kinds: dict[str, Kind] = {"dropped": "dropped", "near_misses": "near_misses"}
-    if text not in kinds:
-        raise ConfigError(f"there is no sample of {text!r}", hint=f"there are {', '.join(kinds)}")
-    return kinds[text]
+    for kind in KINDS:
+        if text == kind:
+            return kind
+    raise ConfigError(f"there is no sample of {text!r}", hint=f"there are {', '.join(KINDS)}")

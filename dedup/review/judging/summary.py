@@ -7,9 +7,10 @@ duplicate groups → clean shards → DCGAN": the precision that people measured
 from collections.abc import Mapping
 from typing import Any
 
+from dedup.decisions import Pair
 from dedup.review.judging.estimate import CONFIDENCE, Share
 from dedup.review.judging.judgements import agree, read_judgements
-from dedup.review.judging.sample import Kind, Sample
+from dedup.review.judging.sample import KINDS, Kind, Sample
 from pipelines.store import Folder, LocalFolder
 
 FOLDER = "review"
@@ -23,59 +24,64 @@ def summarise(root: Folder, population: str) -> dict[str, Any] | None:
         population: what the run found (``summary.json`` of the groups names it).
 
     Returns:
-        The content of ``report.json`` under ``review``: judged, same, different, unsure, disagreements, reviewers,
-        seed, confidence, strata; false_rate, low and high: the share of the dropped images that are none's duplicate;
-        and near_misses, where some were judged.
+        The content of ``report.json`` under ``review``: what `describe` gives of the dropped pairs, whose share is
+        named false_rate, the share of the dropped images that are none's duplicate; and reviewers, confidence and
+        near_misses: the same of these, where some were judged, with missed, low and high in pairs.
     """
     if not isinstance(root, LocalFolder):
         return None
     folder = root / FOLDER
     judgements = list(read_judgements(folder.path))
     verdicts = agree(judgements)
-    dropped = _describe(folder, "dropped", population, verdicts)
-    if dropped is None:
+    judged = [sample for kind in KINDS if (sample := _read_judged(folder, kind, population, verdicts))]
+    found = {sample.kind: describe(sample, verdicts) for sample in judged}
+    if "dropped" not in found:
         return None
-    share: Share = dropped.pop("share")
-    near = _describe(folder, "near_misses", population, verdicts)
+    counted = {drawn.pair for sample in judged for drawn, _ in sample.judged(verdicts)}
+    dropped, near = found["dropped"], found.get("near_misses")
+    dropped["false_rate"] = dropped.pop("share")
     if near is not None:
-        missed: Share = near.pop("share")
-        expected = {"missed": missed.value, "low": missed.low, "high": missed.high}
-        near |= {name: round(value * near["pairs"], 1) for name, value in expected.items()}
+        near["missed"] = near.pop("share")
+        near |= {name: round(near[name] * near["pairs"], 1) for name in ("missed", "low", "high")}
     return {
         **dropped,
-        "reviewers": len({said.reviewer for said in judgements}),
+        "reviewers": len({said.reviewer for said in judgements if said.pair in counted}),
         "confidence": CONFIDENCE,
-        "false_rate": round(share.value, 6),
-        "low": round(share.low, 6),
-        "high": round(share.high, 6),
         "near_misses": near,
     }
 
 
-def _describe(folder: Folder, kind: Kind, population: str, verdicts: Mapping[Any, str]) -> dict[str, Any] | None:
-    sample = Sample.read(folder, kind)
-    if sample is None or sample.population != population:
-        return None
+def describe(sample: Sample, verdicts: Mapping[Pair, str]) -> dict[str, Any]:
+    """What the judgements of a sample say, as pages and reports show it.
+
+    Returns:
+        seed, pairs, certain, judged, same, different, unsure, disagreements, share, low, high; and strata: name,
+        pairs, judged, hits, share, low and high of each.
+    """
     estimate = sample.estimate(verdicts)
-    if not estimate.judged:
-        return None
     shares = zip(sample.strata, estimate.strata, estimate.by_stratum(), strict=True)
     return {
+        "seed": sample.seed,
+        "pairs": estimate.pairs,
+        "certain": sample.certain,
         "judged": estimate.judged,
         **estimate.said,
         "disagreements": sum(verdict == "disagree" for _, verdict in sample.judged(verdicts)),
-        "pairs": estimate.pairs,
-        "seed": sample.seed,
+        **_show(estimate.share),
         "strata": [
-            {
-                "name": stratum.name,
-                "pairs": stratum.size,
-                "judged": counts.judged,
-                "hits": counts.hits,
-                "low": round(share.low, 6),
-                "high": round(share.high, 6),
-            }
-            for stratum, counts, share in shares
+            {"name": of.name, "pairs": of.size, "judged": counts.judged, "hits": counts.hits, **_show(share)}
+            for of, counts, share in shares
         ],
-        "share": estimate.share,
     }
+
+
+def _show(share: Share) -> dict[str, float]:
+    return {"share": share.value, "low": share.low, "high": share.high}
+
+
+def _read_judged(folder: Folder, kind: Kind, population: str, verdicts: Mapping[Pair, str]) -> Sample | None:
+    """The sample of a run, if some of it was judged."""
+    sample = Sample.read(folder, kind)
+    if sample is None or sample.population != population or next(sample.judged(verdicts), None) is None:
+        return None
+    return sample

@@ -9,6 +9,7 @@ from dedup.review.judging.session import Session
 from dedup.review.reviewed import Picture
 from pipelines.page import render_page
 
+FOR_AN_HOUR = {"cache-control": "private, max-age=3600"}  # the browser may keep it
 PAGES = {  # address → name, as they stand in the bar
     "judge": "Judge",
     "near_misses": "Near misses",
@@ -58,4 +59,4 @@ def send_picture(read: Callable[[int], Picture], number: int) -> Response:
         found = read(number)
     except IndexError:
         raise HTTPException(404, f"There is no picture {number}.") from None
-    return Response(found.content, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
+    return Response(found.content, media_type=found.media_type, headers=FOR_AN_HOUR)

@@ -6,11 +6,9 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Response
 
 from dedup.review.judging.session import Session
-from dedup.review.pages.layout import respond
+from dedup.review.pages.layout import FOR_AN_HOUR, respond
 from dedup.review.training.runs import Run, describe, find_run, find_runs, read_picture, summarise
 from pipelines.store import local_path
-
-FOR_AN_HOUR = {"cache-control": "private, max-age=3600"}
 
 
 def router(session: Session) -> APIRouter:

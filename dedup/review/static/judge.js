@@ -66,8 +66,8 @@ function showEstimate() {
       ]),
     ),
   );
-  byId("disagreements").hidden = state.disagreements.length === 0;
-  byId("disagreements").textContent = `Reviewers disagree on ${thousands(state.disagreements.length)} of them, which count as unsure: places ${state.disagreements.join(", ")}.`;
+  byId("disagreements").hidden = state.disputed.length === 0;
+  byId("disagreements").textContent = `Reviewers disagree on ${thousands(state.disputed.length)} of them, which count as unsure: places ${state.disputed.join(", ")}.`;
 }
 
 /** Send something; keys wait until the server has it. */

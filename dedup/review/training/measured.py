@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -184,12 +184,12 @@ def _say(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _points(values: Iterable[tuple[float, object]]) -> Points:
-    return [(x, float(y)) for x, y in values if _is_number(y)]  # type: ignore[arg-type]
+    return [(x, float(y)) for x, y in values if _is_number(y)]
 
 
 def _chart(plan: Plan, lines: Mapping[str, Points]) -> list[dict[str, Any]]:

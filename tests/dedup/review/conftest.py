@@ -4,8 +4,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from axe import open_browser
 from dedup_set import PlantedSet, picture, run
 from helpers import encode
 from PIL import ImageEnhance, ImageOps
@@ -13,6 +15,12 @@ from served import REPOSITORY, Served, serving
 from two_sources import TwoSources, write_two_sources
 
 ORIGINALS = 40
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

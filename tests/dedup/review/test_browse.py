@@ -1,7 +1,6 @@
 """The pages that show what was decided: groups, sources and rejected images, as requests and in a real browser."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from axe import assert_accessible, assert_fits, open_browser
+from axe import assert_accessible, assert_fits
 from dedup_set import PlantedSet
 from helpers import python_process
 from served import Served
@@ -23,12 +22,6 @@ from dedup.stages.grouping import REJECTED
 from pipelines.images import RejectReason
 
 PAGES = ("groups", "search", "threshold", "sources", "rejected")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 # Groups.

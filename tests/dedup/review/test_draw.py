@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from axe import assert_fits_and_accessible, open_browser
+from axe import assert_fits_and_accessible
 from helpers import encode
 from PIL import Image
 from served import Served, serving
@@ -21,12 +21,6 @@ from train.explore.concepts import read_exemplars
 CHECKPOINT, DAMAGED = "000000000120", "000000000080"
 SIDE, COUNT = 32, 40  # pixels of a sample, and samples of a sheet
 DRAWN_BY = {"images_seen": 120, "weights": "ema", "statistics": "running"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Judging in a real browser: a hundred pairs by keyboard, with what can go wrong on the way, and what comes of it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from axe import assert_fits_and_accessible, open_browser
+from axe import assert_fits_and_accessible
 from dedup_set import run
 from helpers import python_process
 from scipy.stats import binomtest
@@ -17,12 +16,6 @@ from dedup.review.judging.sample import Sample
 from pipelines.store import LocalFolder
 
 JUDGED = 100
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 def open_page(browser: Any, review: Served) -> Any:
@@ -137,7 +130,7 @@ def test_two_reviewers_merge(data_root: Path, tmp_path: Path) -> None:
     assert (said["judged"], said["same"], said["unsure"]) == (6, 5, 1)
     assert (said["reviewers"], said["disagreements"]) == (2, 1)
     with serving(data_root, "--reviewer", "cem") as third:
-        assert third.get("/api/samples/dropped")["disagreements"] == [3]
+        assert third.get("/api/samples/dropped")["disputed"] == [3]
 
 
 def test_near_misses_are_judged_beside_them(data_root: Path) -> None:

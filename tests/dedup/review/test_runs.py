@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from axe import assert_fits_and_accessible, open_browser
+from axe import assert_fits_and_accessible
 from helpers import encode
 from PIL import Image
 from served import Served, serving
@@ -19,12 +19,6 @@ from dedup.review.training.measured import MOST_POINTS, compare_evaluations, rea
 from dedup.review.training.runs import describe, find_run, find_runs
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"' ?#%2e é"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,11 @@
 import struct
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe import open_browser
 from dedup_set import picture
 from helpers import encode
 from PIL import ImageOps
@@ -19,12 +17,6 @@ from visits import all_pages, open_page, wait_for
 
 from dedup.review.browsing.rejections import WHY
 from pipelines.images import RejectReason
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 def test_keys_are_found_by_any_part_of_them(browsed: Served, two_sources: TwoSources) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe import open_browser
 from dedup_set import run
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -20,12 +19,6 @@ from dedup.review.browsing.curve import Judged, count_dropped, expect_false, exp
 from dedup.review.judging.sample import Drawn, Sample, Stratum
 
 OWN = 1.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 # The curve.
